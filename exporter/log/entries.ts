@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Cuts OTLP requests into entries, and recognises an entry: one span or log record with its resource, scope and
+ * schema URLs, as OTLP of its own. Kept bytes are never re-encoded. FORMAT.md, "Entry" and "Walking a request".
+ */
+import { LogError } from './errors.ts';
+import {
+  AMPLIFICATION_FACTOR,
+  AMPLIFICATION_SLACK_BYTE_LENGTH,
+  ENTRY_COUNT_MAX,
+  MESSAGE_DEPTH_MAX,
+  REQUEST_BYTE_LENGTH_MAX,
+  REQUEST_ENTRY_COUNT_MAX,
+} from './limits.ts';
+import {
+  FIXED32,
+  FIXED64,
+  FieldCursor,
+  LEN,
+  VARINT,
+  varintByteLength,
+  writeVarint,
+} from './wire.ts';
+
+export type PayloadKind = 'traces' | 'logs' | 'control';
+
+/** A message type as far as the walker looks: wire type of each known field, and the type of a nested message. */
+interface MessageType {
+  readonly wireTypes: readonly (number | undefined)[];
+  readonly nested: (MessageType | undefined)[];
+}
+
+function messageType(
+  wireTypes: Readonly<Record<number, number>>,
+  nested: Readonly<Record<number, MessageType>> = {},
+): MessageType {
+  const size = Math.max(...Object.keys(wireTypes).map(Number)) + 1;
+  return {
+    wireTypes: Array.from({ length: size }, (_, number) => wireTypes[number]),
+    nested: Array.from({ length: size }, (_, number) => nested[number]),
+  };
+}
+
+// opentelemetry-proto v1.11.0, common.proto, resource.proto, trace.proto, logs.proto.
+const ANY_VALUE = messageType({ 1: LEN, 2: VARINT, 3: VARINT, 4: FIXED64, 5: LEN, 6: LEN, 7: LEN });
+const KEY_VALUE = messageType({ 1: LEN, 2: LEN }, { 2: ANY_VALUE });
+ANY_VALUE.nested[5] = messageType({ 1: LEN }, { 1: ANY_VALUE });
+ANY_VALUE.nested[6] = messageType({ 1: LEN }, { 1: KEY_VALUE });
+const ENTITY_REF = messageType({ 1: LEN, 2: LEN, 3: LEN, 4: LEN });
+const RESOURCE = messageType({ 1: LEN, 2: VARINT, 3: LEN }, { 1: KEY_VALUE, 3: ENTITY_REF });
+const SCOPE = messageType({ 1: LEN, 2: LEN, 3: LEN, 4: VARINT }, { 3: KEY_VALUE });
+const EVENT = messageType({ 1: FIXED64, 2: LEN, 3: LEN, 4: VARINT }, { 3: KEY_VALUE });
+const LINK = messageType(
+  { 1: LEN, 2: LEN, 3: LEN, 4: LEN, 5: VARINT, 6: FIXED32 },
+  { 4: KEY_VALUE },
+);
+const STATUS = messageType({ 2: LEN, 3: VARINT });
+const SPAN = messageType(
+  {
+    1: LEN,
+    2: LEN,
+    3: LEN,
+    4: LEN,
+    5: LEN,
+    6: VARINT,
+    7: FIXED64,
+    8: FIXED64,
+    9: LEN,
+    10: VARINT,
+    11: LEN,
+    12: VARINT,
+    13: LEN,
+    14: VARINT,
+    15: LEN,
+    16: FIXED32,
+  },
+  { 9: KEY_VALUE, 11: EVENT, 13: LINK, 15: STATUS },
+);
+const LOG_RECORD = messageType(
+  {
+    1: FIXED64,
+    2: VARINT,
+    3: LEN,
+    5: LEN,
+    6: LEN,
+    7: VARINT,
+    8: FIXED32,
+    9: LEN,
+    10: LEN,
+    11: FIXED64,
+    12: LEN,
+  },
+  { 5: ANY_VALUE, 6: KEY_VALUE },
+);
+
+/** Depth of a span: request, ResourceSpans, ScopeSpans. */
+const ITEM_DEPTH = 3;
+
+/** Both signals use the same numbers above the item: 1 resource or scope, 2 the child, 3 the schema URL. */
+const CONTEXT_FIELD = 1;
+const CHILD_FIELD = 2;
+const SCHEMA_URL_FIELD = 3;
+const TOP_LEVEL_TAG = 0x0a;
+const CHILD_TAG = 0x12;
+/** `instrumentation_library_spans` of old, which some decoders still know as a second home for spans. */
+const RETIRED_FIELD = 1000;
+
+/** Checks every known field below one message, to the last leaf. Unknown fields are kept and not looked into. */
+function checkMessage(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  type: MessageType,
+  depth: number,
+): void {
+  if (depth > MESSAGE_DEPTH_MAX) throw new LogError('otlp.depth', 'otlp: nested too deep', start);
+  const cursor = new FieldCursor(bytes, start, end);
+  while (cursor.next()) {
+    const wireType = type.wireTypes[cursor.number];
+    if (wireType === undefined) continue;
+    if (wireType !== cursor.wireType) {
+      throw new LogError(
+        'otlp.wire-type',
+        `otlp: field ${cursor.number} has wire type ${cursor.wireType}`,
+        cursor.tagStart,
+      );
+    }
+    const nested = type.nested[cursor.number];
+    if (nested !== undefined)
+      checkMessage(bytes, cursor.valueStart, cursor.valueEnd, nested, depth + 1);
+  }
+}
+
+/** One container (ResourceSpans or ScopeSpans): its children's ranges, and what is kept of it, in order. */
+interface Container {
+  readonly kept: readonly Uint8Array[];
+  readonly keptByteLength: number;
+  /** Flat pairs of value start and value end. */
+  readonly children: readonly number[];
+}
+
+function readContainer(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  context: MessageType,
+  depth: number,
+): Container {
+  const kept: Uint8Array[] = [];
+  const children: number[] = [];
+  let keptByteLength = 0;
+  let seen = 0;
+  const cursor = new FieldCursor(bytes, start, end);
+  while (cursor.next()) {
+    if (cursor.number === RETIRED_FIELD) {
+      throw new LogError(
+        'otlp.field-number',
+        'otlp: field number 1000 is retired',
+        cursor.tagStart,
+      );
+    }
+    if (cursor.number <= SCHEMA_URL_FIELD) {
+      if (cursor.wireType !== LEN) {
+        throw new LogError(
+          'otlp.wire-type',
+          `otlp: field ${cursor.number} has wire type ${cursor.wireType}`,
+          cursor.tagStart,
+        );
+      }
+      if (cursor.number === CHILD_FIELD) {
+        children.push(cursor.valueStart, cursor.valueEnd);
+        continue;
+      }
+      // protobufjs keeps the last of two resources, Python merges them: what a span's resource is must not depend on it.
+      const bit = 1 << cursor.number;
+      if ((seen & bit) !== 0) {
+        throw new LogError(
+          'otlp.repeated',
+          `otlp: field ${cursor.number} stands twice`,
+          cursor.tagStart,
+        );
+      }
+      seen |= bit;
+      if (cursor.number === CONTEXT_FIELD) {
+        checkMessage(bytes, cursor.valueStart, cursor.valueEnd, context, depth);
+      }
+    }
+    kept.push(bytes.subarray(cursor.tagStart, cursor.valueEnd));
+    keptByteLength += cursor.valueEnd - cursor.tagStart;
+  }
+  return { kept, keptByteLength, children };
+}
+
+/**
+ * Cuts one whole OTLP request (`TracesData` or `LogsData`, as `ExportTraceServiceRequest` has the same bytes) into
+ * entries, in order. Walk each request alone, before anything is joined: a length that points past the end of one
+ * request must not swallow the next (format attack 3).
+ *
+ * @returns one entry per span or log record; none for a request that holds none
+ * @throws LogError with an `otlp.*` code for bytes that decoders refuse or read differently
+ * @example
+ * splitRequest(new Uint8Array([0x0a, 0x04, 0x12, 0x02, 0x12, 0x00]), 'traces').length; // 1
+ */
+export function splitRequest(bytes: Uint8Array, kind: PayloadKind): Uint8Array[] {
+  if (bytes.length > REQUEST_BYTE_LENGTH_MAX) {
+    throw new LogError('otlp.too-long', `otlp: a request of ${bytes.length} bytes`);
+  }
+  const byteLengthMax = AMPLIFICATION_FACTOR * bytes.length + AMPLIFICATION_SLACK_BYTE_LENGTH;
+  const item = kind === 'traces' ? SPAN : LOG_RECORD;
+  const entries: Uint8Array[] = [];
+  let byteLength = 0;
+
+  const top = new FieldCursor(bytes, 0, bytes.length);
+  while (top.next()) {
+    if (top.number !== 1 || top.wireType !== LEN) {
+      throw new LogError(
+        'otlp.top-level-field',
+        `otlp: field ${top.number} at the top of a request`,
+        top.tagStart,
+      );
+    }
+    const resource = readContainer(bytes, top.valueStart, top.valueEnd, RESOURCE, 2);
+    for (let s = 0; s < resource.children.length; s += 2) {
+      const scope = readContainer(
+        bytes,
+        resource.children[s]!,
+        resource.children[s + 1]!,
+        SCOPE,
+        ITEM_DEPTH,
+      );
+      for (let i = 0; i < scope.children.length; i += 2) {
+        const itemStart = scope.children[i]!;
+        const itemEnd = scope.children[i + 1]!;
+        checkMessage(bytes, itemStart, itemEnd, item, ITEM_DEPTH);
+        const itemLength = itemEnd - itemStart;
+        const scopeLength = scope.keptByteLength + 1 + varintByteLength(itemLength) + itemLength;
+        const resourceLength =
+          resource.keptByteLength + 1 + varintByteLength(scopeLength) + scopeLength;
+        const entryLength = 1 + varintByteLength(resourceLength) + resourceLength;
+        byteLength += entryLength;
+        if (byteLength > byteLengthMax) {
+          throw new LogError(
+            'otlp.amplification',
+            `otlp: entries of more than ${byteLengthMax} bytes`,
+            itemStart,
+          );
+        }
+        if (entries.length === REQUEST_ENTRY_COUNT_MAX) {
+          throw new LogError(
+            'otlp.entry-count',
+            `otlp: more than ${REQUEST_ENTRY_COUNT_MAX} entries`,
+            itemStart,
+          );
+        }
+        const entry = new Uint8Array(entryLength);
+        entry[0] = TOP_LEVEL_TAG;
+        let at = writeVarint(entry, 1, resourceLength);
+        at = writeKept(entry, at, resource.kept);
+        entry[at] = CHILD_TAG;
+        at = writeVarint(entry, at + 1, scopeLength);
+        at = writeKept(entry, at, scope.kept);
+        entry[at] = CHILD_TAG;
+        at = writeVarint(entry, at + 1, itemLength);
+        entry.set(bytes.subarray(itemStart, itemEnd), at);
+        entries.push(entry);
+      }
+    }
+  }
+  return entries;
+}
+
+function writeKept(target: Uint8Array, start: number, kept: readonly Uint8Array[]): number {
+  let at = start;
+  for (const field of kept) {
+    target.set(field, at);
+    at += field.length;
+  }
+  return at;
+}
+
+/** Where the one span or log record of an entry is: its message is `entry[start, end)`. */
+export interface ItemRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * Finds the span or log record of an entry, and holds the entry against its one legal shape: what `splitRequest`
+ * would make of it again, byte for byte.
+ * @throws LogError `otlp.*`
+ */
+export function itemOf(entry: Uint8Array, kind: PayloadKind): ItemRange {
+  let start = 0;
+  let end = entry.length;
+  for (let level = 0; level < ITEM_DEPTH; level++) {
+    const tag = level === 0 ? TOP_LEVEL_TAG : CHILD_TAG;
+    const cursor = new FieldCursor(entry, start, end);
+    let seen = 0;
+    let child = -1;
+    while (cursor.next()) {
+      const isChild = entry[cursor.tagStart] === tag;
+      if (child >= 0)
+        throw new LogError(
+          'otlp.not-an-entry',
+          'entry: something stands behind the child',
+          cursor.tagStart,
+        );
+      if (isChild) {
+        child = cursor.valueStart;
+        if (
+          cursor.valueStart - cursor.tagStart - 1 !==
+          varintByteLength(cursor.valueEnd - cursor.valueStart)
+        ) {
+          throw new LogError(
+            'otlp.not-an-entry',
+            'entry: a container length is not minimal',
+            cursor.tagStart,
+          );
+        }
+        continue;
+      }
+      if (level === 0)
+        throw new LogError(
+          'otlp.top-level-field',
+          'entry: a foreign top-level field',
+          cursor.tagStart,
+        );
+      if (cursor.number === RETIRED_FIELD) {
+        throw new LogError(
+          'otlp.field-number',
+          'otlp: field number 1000 is retired',
+          cursor.tagStart,
+        );
+      }
+      if (cursor.number > SCHEMA_URL_FIELD) continue;
+      const bit = 1 << cursor.number;
+      if (cursor.wireType !== LEN)
+        throw new LogError(
+          'otlp.wire-type',
+          'entry: a field has the wrong wire type',
+          cursor.tagStart,
+        );
+      if ((seen & bit) !== 0)
+        throw new LogError(
+          'otlp.repeated',
+          `otlp: field ${cursor.number} stands twice`,
+          cursor.tagStart,
+        );
+      seen |= bit;
+      if (cursor.number === CONTEXT_FIELD) {
+        checkMessage(
+          entry,
+          cursor.valueStart,
+          cursor.valueEnd,
+          level === 1 ? RESOURCE : SCOPE,
+          level + 1,
+        );
+      }
+    }
+    if (child < 0)
+      throw new LogError('otlp.not-an-entry', 'entry: holds no span or log record', start);
+    start = child;
+    end = cursor.valueEnd;
+  }
+  checkMessage(entry, start, end, kind === 'traces' ? SPAN : LOG_RECORD, ITEM_DEPTH);
+  return { start, end };
+}
+
+/**
+ * Cuts a payload, the concatenation of a record's entries, back into them. Every byte of the payload is in exactly
+ * one entry (invariant 3).
+ * @throws LogError `otlp.*`; `otlp.entry-count` where there are more than a record may hold
+ */
+export function splitPayload(payload: Uint8Array, kind: PayloadKind): Uint8Array[] {
+  const entries: Uint8Array[] = [];
+  const top = new FieldCursor(payload, 0, payload.length);
+  while (top.next()) {
+    if (entries.length === ENTRY_COUNT_MAX) {
+      throw new LogError(
+        'otlp.entry-count',
+        `otlp: more than ${ENTRY_COUNT_MAX} entries in a payload`,
+        top.tagStart,
+      );
+    }
+    const entry = payload.subarray(top.tagStart, top.valueEnd);
+    itemOf(entry, kind);
+    entries.push(entry);
+  }
+  return entries;
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Protobuf wire primitives: a cursor over fields that refuses what decoders read differently.
+ * Knows nothing of OTLP. FORMAT.md, "Walking a request".
+ */
+import { LogError } from './errors.ts';
+
+export const VARINT: number = 0;
+export const FIXED64: number = 1;
+export const LEN: number = 2;
+export const FIXED32: number = 5;
+
+/** Decoders disagree above this (2^29-1 is the last legal field number). */
+const FIELD_NUMBER_MAX = 0x1fffffff;
+const LENGTH_MAX = 0x7fffffff;
+
+/**
+ * Walks the fields of one message, `bytes[start, end)`. After `next()` returned true the public fields describe
+ * the field it stands on; they are overwritten by the next call, so that walking allocates nothing per field.
+ */
+export class FieldCursor {
+  readonly bytes: Uint8Array;
+  readonly end: number;
+  /** Field number and wire type of the current field. */
+  number = 0;
+  wireType = 0;
+  /** The whole field is `bytes[tagStart, valueEnd)`; its value `bytes[valueStart, valueEnd)` (without a LEN's length). */
+  tagStart = 0;
+  valueStart = 0;
+  valueEnd: number;
+
+  constructor(bytes: Uint8Array, start: number, end: number) {
+    this.bytes = bytes;
+    this.end = end;
+    this.valueEnd = start;
+  }
+
+  /**
+   * Steps to the next field; false at the end of the message.
+   * @throws LogError `otlp.tag` `otlp.field-number` `otlp.wire-type` `otlp.length` `otlp.varint` `otlp.truncated`
+   */
+  next(): boolean {
+    const { bytes, end } = this;
+    let at = this.valueEnd;
+    if (at >= end) return false;
+    this.tagStart = at;
+
+    let tag = bytes[at++]!;
+    if (tag > 0x7f) {
+      tag &= 0x7f;
+      let scale = 128;
+      for (let byteCount = 2; ; byteCount++) {
+        if (at >= end)
+          throw new LogError('otlp.truncated', 'otlp: a tag runs past the end', this.tagStart);
+        const byte = bytes[at++]!;
+        // Multiplication, not shifts: a tag of five bytes reaches bit 34, and bit 32 is where decoders part.
+        tag += (byte & 0x7f) * scale;
+        if (byte < 0x80) {
+          if (byte === 0)
+            throw new LogError('otlp.tag', 'otlp: a tag is not minimal', this.tagStart);
+          break;
+        }
+        if (byteCount === 5)
+          throw new LogError('otlp.tag', 'otlp: a tag is too long', this.tagStart);
+        scale *= 128;
+      }
+    }
+    const wireType = tag % 8;
+    const number = (tag - wireType) / 8;
+    if (number === 0 || number > FIELD_NUMBER_MAX) {
+      throw new LogError('otlp.field-number', `otlp: field number ${number}`, this.tagStart);
+    }
+    this.number = number;
+    this.wireType = wireType;
+
+    if (wireType === LEN) {
+      let length = bytes[at++]!;
+      if (length > 0x7f) {
+        length &= 0x7f;
+        let scale = 128;
+        for (let byteCount = 2; ; byteCount++) {
+          if (at >= end)
+            throw new LogError('otlp.truncated', 'otlp: a length runs past the end', this.tagStart);
+          const byte = bytes[at++]!;
+          length += (byte & 0x7f) * scale;
+          if (byte < 0x80) break;
+          if (byteCount === 5)
+            throw new LogError('otlp.length', 'otlp: a length is too long', this.tagStart);
+          scale *= 128;
+        }
+      }
+      // `at > end` where the message ended behind the tag: bytes[at] was read, but of the neighbour.
+      if (at > end || length > LENGTH_MAX || length > end - at) {
+        throw new LogError('otlp.truncated', 'otlp: a length points past the end', this.tagStart);
+      }
+      this.valueStart = at;
+      this.valueEnd = at + length;
+      return true;
+    }
+    this.valueStart = at;
+    if (wireType === VARINT) {
+      for (let byteCount = 1; ; byteCount++) {
+        if (at >= end)
+          throw new LogError('otlp.truncated', 'otlp: a varint runs past the end', this.tagStart);
+        const byte = bytes[at++]!;
+        if (byte < 0x80) {
+          // The tenth byte holds bit 63 alone; more is a value that decoders cut differently.
+          if (byteCount === 10 && byte > 1)
+            throw new LogError('otlp.varint', 'otlp: a varint overflows', this.tagStart);
+          break;
+        }
+        if (byteCount === 10)
+          throw new LogError('otlp.varint', 'otlp: a varint is too long', this.tagStart);
+      }
+    } else if (wireType === FIXED64) {
+      at += 8;
+    } else if (wireType === FIXED32) {
+      at += 4;
+    } else {
+      // 3 and 4 are groups, 6 and 7 do not exist.
+      throw new LogError('otlp.wire-type', `otlp: wire type ${wireType}`, this.tagStart);
+    }
+    if (at > end)
+      throw new LogError('otlp.truncated', 'otlp: a field runs past the end', this.tagStart);
+    this.valueEnd = at;
+    return true;
+  }
+}
+
+/** Bytes that a length or a value takes as a minimal varint; `value` is an integer of 0..2^53-1. */
+export function varintByteLength(value: number): number {
+  let byteLength = 1;
+  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) byteLength++;
+  return byteLength;
+}
+
+/** Writes `value` (0..2^53-1) minimally at `at`; returns the offset behind it. */
+export function writeVarint(target: Uint8Array, at: number, value: number): number {
+  let rest = value;
+  let offset = at;
+  while (rest >= 128) {
+    target[offset++] = (rest % 128) | 0x80;
+    rest = Math.floor(rest / 128);
+  }
+  target[offset++] = rest;
+  return offset;
+}
