@@ -26,7 +26,6 @@ export type LogErrorCode =
   | 'otlp.truncated'
   | 'otlp.varint'
   | 'otlp.wire-type'
-  | 'proof.syntax'
   | 'segment.truncated'
   | 'stored.frame';
 
