@@ -4,6 +4,16 @@
  * Reads and writes nothing, and runs in a browser.
  */
 export {
+  ALIASES,
+  type Alias,
+  type AliasForm,
+  type Convention,
+  FORMER_ALIASES,
+  LANGFUSE_USAGE_ALIASES,
+  PARAMETER_ALIASES,
+  PROVIDER_SPELLINGS,
+} from './aliases.ts';
+export {
   AIGOV_ACTOR_TYPE_VALUE_AGENT,
   AIGOV_ACTOR_TYPE_VALUE_HUMAN,
   AIGOV_ACTOR_TYPE_VALUE_SERVICE,
@@ -167,6 +177,10 @@ export {
   ATTR_AIGOV_SYSTEM_VERSION,
   ATTR_AIGOV_TRANSPARENCY_NOTICE_ID,
 } from './attributes.ts';
+export {
+  conventionOf,
+  normalise,
+} from './conventions.ts';
 export {
   ATTR_ERROR_TYPE,
   ATTR_GEN_AI_AGENT_DESCRIPTION,
