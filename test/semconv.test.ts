@@ -21,7 +21,7 @@ import * as genAi from '../semconv/gen-ai.ts';
 import * as governance from '../semconv/governance.ts';
 import * as governed from '../semconv/governed.ts';
 import * as semconv from '../semconv/index.ts';
-import { parseJson } from '../semconv/messages.ts';
+import { indexed, parseJson } from '../semconv/messages.ts';
 
 const { isGoverned, normalise } = semconv;
 const file = (name: string): string =>
@@ -809,6 +809,22 @@ describe('normalise', () => {
       'http.request.method': 'GET',
       'session.id': 's',
     });
+  });
+
+  test('takes the members of an indexed family in the order of well-spelled indexes alone', () => {
+    const span = {
+      'a.10.x': 1,
+      'a.2.x': 2,
+      'a.2.y.z': 3,
+      'a.02.x': 4,
+      'a..x': 5,
+      'a.3': 6,
+      'ab.0.x': 7,
+    };
+    expect(indexed(span, 'a').map((member) => ({ ...member }))).toEqual([
+      { x: 2, 'y.z': 3 },
+      { x: 1 },
+    ]);
   });
 
   test('survives JSON that nests deeper than the stack', () => {
