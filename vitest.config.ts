@@ -1,9 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
 import { defineConfig } from 'vitest/config';
 
+const limits = { testTimeout: 60_000, hookTimeout: 60_000 };
+
+/** `unit` is `npm test` and needs no network; `package` is `npm run test:package` and does. */
 export default defineConfig({
   test: {
-    include: ['test/*.test.ts', 'test/{instrumentation,faults}/*.test.ts'],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    projects: [
+      {
+        test: {
+          ...limits,
+          name: 'unit',
+          include: ['test/*.test.ts', 'test/{instrumentation,faults}/*.test.ts'],
+          exclude: ['test/package.test.ts'],
+        },
+      },
+      {
+        test: {
+          ...limits,
+          name: 'package',
+          include: ['test/package.test.ts'],
+          hookTimeout: 300_000,
+        },
+      },
+    ],
   },
 });

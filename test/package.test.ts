@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Goal: what npm would publish works for the people who install it: every entry point loads by
+ * `import` and by `require`, on the oldest Node we support and on the newest of each line, with
+ * types that resolve. Method: the packed tarball is installed into an empty application with its
+ * dependencies, and each entry point is loaded there in a process of its own. Needs the network
+ * and Linux on x64 (test/nodes holds binaries for that platform only).
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+interface Manifest {
+  readonly version: string;
+  readonly exports: Readonly<Record<string, unknown>>;
+  readonly devDependencies: Readonly<Record<string, string>>;
+}
+
+interface Loaded {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const ROOT = join(import.meta.dirname, '..');
+const NODES = join(import.meta.dirname, 'nodes');
+const MANIFEST: Manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+const API = `@opentelemetry/api@${MANIFEST.devDependencies['@opentelemetry/api']}`;
+
+const RELEASES = [
+  ['22.15.0', join(NODES, 'node_modules/node-22.15/bin/node')],
+  ['24.21.0', join(NODES, 'node_modules/node-24/bin/node')],
+  ['26.10.0', process.execPath],
+] as const;
+
+/** `sealspan/verify` and so on, without the root and the manifest. */
+const ENTRIES = Object.keys(MANIFEST.exports)
+  .filter((key) => key !== '.' && key !== './package.json')
+  .map((key) => key.replace('.', 'sealspan'));
+
+const folder = mkdtempSync(join(tmpdir(), 'sealspan-package-'));
+const app = join(folder, 'app');
+let tarball = '';
+
+/** npm with none of the settings that the npm around this run left in the environment. */
+function npm(args: readonly string[], cwd: string): void {
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter(
+      ([name]) => !/^npm_(package|lifecycle|config_(local_)?prefix|command)/.test(name),
+    ),
+  );
+  execFileSync('npm', args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+beforeAll(() => {
+  npm(['pack', '--pack-destination', folder], ROOT);
+  tarball = join(folder, readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? 'none');
+  mkdirSync(app);
+  writeFileSync(join(app, 'package.json'), '{"private":true}\n');
+  npm(['install', '--ignore-scripts', '--no-audit', '--no-fund', tarball, API], app);
+  npm(['ci', '--ignore-scripts', '--no-audit', '--no-fund'], NODES);
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function node(binary: string, args: readonly string[]): Loaded {
+  // A clean environment: what is loaded must not depend on options of the test run.
+  const env = { PATH: process.env.PATH ?? '', SEALSPAN_DIR: join(folder, 'log') };
+  const ended = spawnSync(binary, args, { cwd: app, env, encoding: 'utf8', timeout: 30_000 });
+  return { status: ended.status, stdout: ended.stdout, stderr: ended.stderr };
+}
+
+/** The names an entry exports; they go out before the process must end by itself. */
+function byImport(binary: string, entry: string): Loaded {
+  const script = `console.log(Object.keys(await import('${entry}')).sort().join())`;
+  return node(binary, ['--input-type=module', '-e', script]);
+}
+
+function byRequire(binary: string, entry: string): Loaded {
+  const script = `console.log(Object.keys(require('${entry}')).sort().join())`;
+  return node(binary, ['--input-type=commonjs', '-e', script]);
+}
+
+describe.each(RELEASES)('on Node %s', (release, binary) => {
+  test('the binary is that release', () => {
+    expect(node(binary, ['--version'])).toEqual({
+      status: 0,
+      stdout: `v${release}\n`,
+      stderr: '',
+    });
+  });
+
+  test.each(ENTRIES)('%s loads by import and by require, alike and without a word', (entry) => {
+    const imported = byImport(binary, entry);
+    expect(imported).toEqual({ status: 0, stdout: expect.any(String), stderr: '' });
+    expect(byRequire(binary, entry)).toEqual(imported);
+    if (entry !== 'sealspan/register') expect(imported.stdout.trim()).not.toBe('');
+  });
+
+  test.each([
+    ['import', byImport],
+    ['require', byRequire],
+  ] as const)('the root refuses %s and names the entry points', (_how, load) => {
+    const { status, stderr } = load(binary, 'sealspan');
+    expect(status).toBe(1);
+    for (const entry of ENTRIES) expect(stderr).toContain(`'${entry}'`);
+  });
+
+  test('the command answers', () => {
+    const command = join(app, 'node_modules/sealspan/dist/exporter/cli/main.js');
+    const { status, stdout } = node(binary, [command, '--help']);
+    expect(status).toBe(0);
+    expect(stdout).toContain('sealspan');
+  });
+});
+
+test('an entry point is one instance, whichever way it is loaded', () => {
+  const script = `console.log(require('sealspan/verify') === (await import('sealspan/verify')))`;
+  const prelude = `import { createRequire } from 'node:module';
+    const require = createRequire(process.cwd() + '/x.js'); `;
+  for (const [, binary] of RELEASES) {
+    const { stdout } = node(binary, ['--input-type=module', '-e', prelude + script]);
+    expect(stdout).toBe('true\n');
+  }
+});
+
+test('the types resolve for every entry point that ESM and require(esm) can load', () => {
+  const attw = join(NODES, 'node_modules/@arethetypeswrong/cli/dist/index.js');
+  const args = ['--profile', 'esm-only', '--format', 'ascii', '--no-emoji', tarball];
+  const { status, stdout, stderr } = spawnSync(process.execPath, [attw, ...args], {
+    encoding: 'utf8',
+  });
+  expect(status, `${stdout}${stderr}`).toBe(0);
+  for (const entry of ENTRIES) expect(stdout).toContain(`"${entry}"`);
+});
+
+test('the tarball holds compiled code and documents, and no sources, tests or logs', () => {
+  const names = execFileSync('tar', ['tzf', tarball], { encoding: 'utf8' }).trim().split('\n');
+  const files = names.map((name) => name.replace(/^package\//, ''));
+  expect(files).toEqual(expect.arrayContaining(['LICENSE', 'package.json', 'dist/index.js']));
+  const allowed =
+    /^(dist\/.*\.(js|d\.ts|html|css)|exporter\/FORMAT\.md|semconv\/registry\/.*\.yaml|[\w-]+\.(md|yaml|json)|LICENSE)$/;
+  expect(files.filter((name) => !allowed.test(name))).toEqual([]);
+});
