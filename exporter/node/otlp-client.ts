@@ -5,6 +5,8 @@
  */
 import * as http from 'node:http';
 import * as https from 'node:https';
+import { isIP } from 'node:net';
+import { checkServerIdentity } from 'node:tls';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
@@ -78,12 +80,25 @@ function openGrpc(endpoint: OtlpClientConfig['endpoint'], settings: Settings): O
   const isTls = url.protocol === 'https:';
   const files = isTls ? readTlsFiles(settings.tls) : {};
   const port = url.port === '' ? (isTls ? 443 : 80) : Number(url.port);
+  // grpc-js names the host to TLS even where it is an IP address, which Node refuses to (RFC 6066 section 3). So TLS gets
+  // a name that is nobody's, and the certificate is held against the address itself.
+  const hostname = url.hostname.replace(/^\[|\]$/g, '');
+  const address = isIP(hostname) === 0 ? undefined : hostname;
   const metadata = new Metadata();
   for (const [name, value] of Object.entries(settings.headers)) metadata.set(name, value);
   const client = new Client(
     `dns:${url.hostname}:${port}`,
     isTls
-      ? credentials.createSsl(files.ca ?? null, files.key ?? null, files.cert ?? null)
+      ? credentials.createSsl(
+          files.ca ?? null,
+          files.key ?? null,
+          files.cert ?? null,
+          address === undefined
+            ? {}
+            : {
+                checkServerIdentity: (_, certificate) => checkServerIdentity(address, certificate),
+              },
+        )
       : credentials.createInsecure(),
     {
       'grpc.primary_user_agent': USER_AGENT,
@@ -94,6 +109,7 @@ function openGrpc(endpoint: OtlpClientConfig['endpoint'], settings: Settings): O
       'grpc.initial_reconnect_backoff_ms': 200,
       'grpc.max_reconnect_backoff_ms': 5000,
       'grpc.use_local_subchannel_pool': 1,
+      ...(isTls && address !== undefined ? { 'grpc.ssl_target_name_override': 'ip.invalid' } : {}),
       // A proxy set for the world outside can not reach this machine's loopback.
       ...(isLoopback(url.hostname) ? { 'grpc.enable_http_proxy': 0 } : {}),
     },
@@ -149,12 +165,16 @@ function openHttp(endpoint: OtlpClientConfig['endpoint'], settings: Settings): O
     'http:': new http.Agent({ keepAlive: true }),
     'https:': new https.Agent({ keepAlive: true, ...(isTls ? readTlsFiles(settings.tls) : {}) }),
   };
+  let isClosed = false;
   return {
     name: `http ${url.origin}`,
     close: () => {
+      isClosed = true;
       for (const agent of Object.values(agents)) agent.destroy();
     },
     send: async (request, kind, signal) => {
+      // A destroyed agent would open sockets again.
+      if (isClosed) return { status: 'retryable', cause: 'the client is closed' };
       const target = urls[kind];
       if (target === undefined) {
         const cause = `no endpoint is configured for ${kind}`;
