@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Forwards the durable log to one OTLP backend: in order, each record at least once, for as long as it takes.
+ * Proves nothing to anybody: what a backend refuses for good is reported and passed by, it stays in the log.
+ */
+import { concat } from '../log/bytes.ts';
+import type { Cursor } from './cursor.ts';
+import type { SendOutcome } from './otlp-answer.ts';
+import type { OtlpClient } from './otlp-client.ts';
+import { causeOf, type OtlpKind } from './otlp-config.ts';
+import { openPacer, type RetryDelays } from './pacer.ts';
+import { type EntrySource, withReferences } from './references.ts';
+
+/** A durable record, as its consumers see it. */
+export interface StoredRecord {
+  readonly index: number;
+  readonly kind: OtlpKind | 'control';
+  readonly source: EntrySource;
+  readonly entries: readonly Uint8Array[];
+  readonly leaves: readonly Uint8Array[];
+}
+
+/**
+ * What somebody should know. Of `rejected` items in records `firstRecord` to `lastRecord`:
+ *
+ * - `refused`: the backend will never take these; they were passed by.
+ * - `partial`: the backend took the rest of the request. With 0 rejected it only has something to say.
+ * - `held`: the backend refuses whatever we send (credentials, path). Nothing is passed by; it is tried again.
+ * - `unreadable`: entries that are no OTLP were left out.
+ * - `cursor`: the cursor could not be read or saved; records will be sent again.
+ * - `log`: the log could not be read; it is tried again.
+ */
+export interface ForwardReport {
+  readonly code: 'refused' | 'partial' | 'held' | 'unreadable' | 'cursor' | 'log';
+  readonly firstRecord: number;
+  readonly lastRecord: number;
+  readonly rejected: number;
+  readonly cause: string;
+}
+
+export interface ForwarderConfig {
+  /** Yields the durable records from an index on, in order, and ends at the durable head (invariant 1). */
+  readonly readRecords: (fromIndex: number) => AsyncIterable<StoredRecord>;
+  /** Stays the caller's to close. */
+  readonly client: Pick<OtlpClient, 'send'>;
+  readonly cursor: Cursor;
+  readonly origin: string;
+  readonly onReport: (report: ForwardReport) => void;
+  readonly retryDelays?: RetryDelays;
+}
+
+export interface ForwardStatus {
+  readonly state: 'idle' | 'sending' | 'waiting' | 'closed';
+  /** Index of the record to forward next. */
+  readonly next: number;
+  /** Durable records known of that are not forwarded. */
+  readonly behindBy: number;
+  /** Spans and log records since open: taken by the backend, refused by it, left out because not sampled. */
+  readonly forwardedCount: number;
+  readonly rejectedCount: number;
+  readonly unsampledCount: number;
+  /** Failures in a row, and the last one's cause, while `waiting`. */
+  readonly failureCount: number;
+  readonly cause: string | undefined;
+}
+
+export interface FlushOutcome {
+  readonly status: 'ok' | 'pending';
+  readonly behindBy: number;
+}
+
+export interface Forwarder {
+  /** There are durable records up to `headIndex`, included. */
+  notify(headIndex: number): void;
+  /** Forwards what is durable by now; `pending` if that takes longer than `deadlineMs` from now. Never rejects. */
+  flush(deadlineMs: number): Promise<FlushOutcome>;
+  status(): ForwardStatus;
+  /** Gives up on the request under way (it is sent again after the next open) and saves the cursor. */
+  close(): Promise<void>;
+}
+
+/** Receivers take 4 MiB by default (gRPC), and a small request is soon repeated. */
+const REQUEST_BYTE_LENGTH_MAX = 1024 * 1024;
+const REQUEST_ITEM_COUNT_MAX = 4096;
+/** Requests between two saves of the cursor while there is a backlog; so many are sent twice after a crash. */
+const REQUESTS_PER_SAVE = 16;
+const EMPTY_REQUEST = new Uint8Array(0);
+
+/** A record, or a piece of a large one, ready to be sent. */
+interface Unit {
+  readonly recordIndex: number;
+  readonly bytes: Uint8Array;
+  readonly itemCount: number;
+}
+
+/** Starts forwarding at once, from the cursor on. Call `close` to let the process end. */
+export function openForwarder(config: ForwarderConfig): Forwarder {
+  const { client, origin } = config;
+  const pacer = openPacer(config.retryDelays);
+  const abort = new AbortController();
+  let state: ForwardStatus['state'] = 'idle';
+  let head = -1;
+  let forwardedCount = 0;
+  let rejectedCount = 0;
+  let unsampledCount = 0;
+  let failureCount = 0;
+  let cause: string | undefined;
+
+  const report = (
+    code: ForwardReport['code'],
+    firstRecord: number,
+    lastRecord: number,
+    rejected: number,
+    text: string,
+  ): void => {
+    try {
+      config.onReport({ code, firstRecord, lastRecord, rejected, cause: text });
+    } catch {
+      // A broken listener must not stop the log from being forwarded.
+    }
+  };
+
+  const loaded = config.cursor.load();
+  let next = Number.isSafeInteger(loaded) && loaded >= 0 ? loaded : 0;
+  let saved = next;
+  let requestsSinceSave = 0;
+  /** Until something confirms it, the cursor may be from another life of this directory. */
+  let isCursorConfirmed = next === 0;
+
+  const save = (): void => {
+    requestsSinceSave = 0;
+    if (saved === next) return;
+    try {
+      config.cursor.save(next);
+      saved = next;
+    } catch (error) {
+      report('cursor', next, next, 0, causeOf(error));
+    }
+  };
+
+  const fail = async (text: string, askedMs?: number): Promise<void> => {
+    state = 'waiting';
+    failureCount++;
+    cause = text;
+    await pacer.pause(failureCount, askedMs);
+    state = 'sending';
+  };
+  const recover = (): void => {
+    failureCount = 0;
+    cause = undefined;
+  };
+
+  const send = async (request: Uint8Array, kind: OtlpKind): Promise<SendOutcome> => {
+    try {
+      return await client.send(request, kind, abort.signal);
+    } catch (error) {
+      return { status: 'retryable', cause: causeOf(error) };
+    }
+  };
+
+  /** Sends until there is an answer that stands; undefined if closed meanwhile. */
+  const insist = async (
+    units: readonly Unit[],
+    kind: OtlpKind,
+  ): Promise<Exclude<SendOutcome, { status: 'retryable' }> | undefined> => {
+    const request = concat(...units.map((unit) => unit.bytes));
+    let heldCause: string | undefined;
+    while (!abort.signal.aborted) {
+      const outcome = await send(request, kind);
+      if (abort.signal.aborted) break;
+      if (outcome.status === 'retryable') {
+        await fail(outcome.cause, outcome.afterMs);
+        continue;
+      }
+      if (outcome.status === 'refused' && outcome.suspect === 'endpoint') {
+        // An expired token refuses everything. Passing by would empty the log into nowhere, so ask with a request that
+        // nobody can object to: OTLP wants an empty one answered with success.
+        const probe = await send(EMPTY_REQUEST, kind);
+        if (abort.signal.aborted) break;
+        if (probe.status === 'retryable' || probe.status === 'refused') {
+          if (heldCause !== outcome.cause) {
+            heldCause = outcome.cause;
+            report('held', units[0]!.recordIndex, units.at(-1)!.recordIndex, 0, outcome.cause);
+          }
+          await fail(outcome.cause);
+          continue;
+        }
+      }
+      recover();
+      return outcome;
+    }
+    return undefined;
+  };
+
+  /** Gets a request through; where it is refused, halves it, so that one bad record does not take others with it. */
+  const deliver = async (units: readonly Unit[], kind: OtlpKind): Promise<void> => {
+    const outcome = await insist(units, kind);
+    if (outcome === undefined) return;
+    const itemCount = units.reduce((sum, unit) => sum + unit.itemCount, 0);
+    const first = units[0]!.recordIndex;
+    const last = units.at(-1)!.recordIndex;
+    if (outcome.status === 'ok') {
+      forwardedCount += itemCount;
+    } else if (outcome.status === 'partial') {
+      // OTLP: never sent again. Nobody tells which items it were, so there would be nothing to send either.
+      const rejected = Math.min(outcome.rejected, itemCount);
+      forwardedCount += itemCount - rejected;
+      rejectedCount += rejected;
+      report('partial', first, last, rejected, outcome.message);
+    } else if (units.length === 1) {
+      rejectedCount += itemCount;
+      report('refused', first, last, itemCount, outcome.cause);
+    } else {
+      const half = Math.ceil(units.length / 2);
+      await deliver(units.slice(0, half), kind);
+      if (!abort.signal.aborted) await deliver(units.slice(half), kind);
+    }
+  };
+
+  /** One way through the log, from the cursor to the durable head. */
+  const pass = async (): Promise<void> => {
+    let units: Unit[] = [];
+    let byteLength = 0;
+    let itemCount = 0;
+    let kind: OtlpKind = 'traces';
+    /** Where the cursor is once `units` are delivered. A record that is sent in pieces moves it with its last piece. */
+    let reached = next;
+
+    const deliverAll = async (): Promise<void> => {
+      if (units.length > 0) {
+        await deliver(units, kind);
+        if (abort.signal.aborted) return;
+        units = [];
+        byteLength = 0;
+        itemCount = 0;
+        requestsSinceSave++;
+      }
+      // A crash before the save sends these again: at least once (invariant 10).
+      next = reached;
+      if (requestsSinceSave >= REQUESTS_PER_SAVE) save();
+    };
+
+    const addUnit = async (unit: Unit): Promise<void> => {
+      const isFull =
+        byteLength + unit.bytes.length > REQUEST_BYTE_LENGTH_MAX ||
+        itemCount + unit.itemCount > REQUEST_ITEM_COUNT_MAX;
+      if (units.length > 0 && isFull) await deliverAll();
+      if (abort.signal.aborted) return;
+      units.push(unit);
+      byteLength += unit.bytes.length;
+      itemCount += unit.itemCount;
+    };
+
+    let failure: unknown;
+    try {
+      for await (const record of config.readRecords(next)) {
+        if (abort.signal.aborted) return;
+        if (record.index < reached) continue;
+        isCursorConfirmed = true;
+        if (record.index > head) head = record.index;
+        if (record.kind !== 'control') {
+          if (record.kind !== kind) {
+            await deliverAll();
+            if (abort.signal.aborted) return;
+            kind = record.kind;
+          }
+          const referenced = withReferences(record.entries, {
+            kind,
+            source: record.source,
+            origin,
+            recordIndex: record.index,
+            leaves: record.leaves,
+          });
+          unsampledCount += referenced.unsampledCount;
+          if (referenced.unreadableCount > 0) {
+            rejectedCount += referenced.unreadableCount;
+            const { index } = record;
+            report('unreadable', index, index, referenced.unreadableCount, 'not OTLP');
+          }
+          for (const unit of unitsOf(record.index, referenced.parts)) {
+            await addUnit(unit);
+            if (abort.signal.aborted) return;
+          }
+        }
+        reached = record.index + 1;
+      }
+    } catch (error) {
+      // What was read before the damage is sent all the same: it may be a long time until somebody repairs it.
+      failure = error ?? new Error('reading failed');
+    }
+    await deliverAll();
+    if (failure !== undefined) throw failure;
+  };
+
+  let passCount = 0;
+  const flushes = new Set<{ readonly passNeeded: number; readonly settle: () => void }>();
+  const behindBy = (): number => Math.max(0, head + 1 - next);
+
+  const run = async (): Promise<void> => {
+    while (!abort.signal.aborted) {
+      passCount++;
+      state = 'sending';
+      try {
+        await pass();
+      } catch (error) {
+        report('log', next, next, 0, causeOf(error));
+        await fail(causeOf(error));
+        continue;
+      }
+      if (abort.signal.aborted) break;
+      recover();
+      save();
+      state = 'idle';
+      for (const flush of [...flushes]) if (flush.passNeeded <= passCount) flush.settle();
+      await pacer.idle();
+    }
+    save();
+    state = 'closed';
+  };
+  const running = run();
+
+  return {
+    notify: (headIndex) => {
+      if (headIndex > head) head = headIndex;
+      if (!isCursorConfirmed && head >= 0) {
+        isCursorConfirmed = true;
+        if (next > head + 1) {
+          // Nothing would ever be forwarded again. A log that is younger than its cursor was replaced or restored.
+          report('cursor', next, next, 0, `the cursor is beyond the log, which ends at ${head}`);
+          next = 0;
+        }
+      }
+      pacer.notify();
+    },
+    flush: (deadlineMs) =>
+      new Promise((resolve) => {
+        if (abort.signal.aborted) return resolve({ status: 'pending', behindBy: behindBy() });
+        // The pass under way may have read the head before the last record was durable; the one after it can not.
+        const passNeeded = passCount + 1;
+        const settle = (status: FlushOutcome['status']): void => {
+          clearTimeout(timer);
+          flushes.delete(flush);
+          resolve({ status, behindBy: behindBy() });
+        };
+        const flush = { passNeeded, settle: () => settle(abort.signal.aborted ? 'pending' : 'ok') };
+        const timer = setTimeout(() => settle('pending'), deadlineMs);
+        flushes.add(flush);
+        pacer.notify();
+        pacer.hurry();
+      }),
+    status: () => ({
+      state,
+      next,
+      behindBy: behindBy(),
+      forwardedCount,
+      rejectedCount,
+      unsampledCount,
+      failureCount,
+      cause,
+    }),
+    close: async () => {
+      abort.abort();
+      pacer.close();
+      for (const flush of [...flushes]) flush.settle();
+      await running;
+    },
+  };
+}
+
+/** Cuts the copies of one record into units that fit a request; a single copy that does not goes alone. */
+function* unitsOf(recordIndex: number, parts: readonly Uint8Array[]): Generator<Unit> {
+  let from = 0;
+  let byteLength = 0;
+  for (const [at, part] of parts.entries()) {
+    const isFull =
+      byteLength + part.length > REQUEST_BYTE_LENGTH_MAX || at - from === REQUEST_ITEM_COUNT_MAX;
+    if (at > from && isFull) {
+      yield { recordIndex, bytes: concat(...parts.slice(from, at)), itemCount: at - from };
+      from = at;
+      byteLength = 0;
+    }
+    byteLength += part.length;
+  }
+  if (parts.length > from) {
+    yield { recordIndex, bytes: concat(...parts.slice(from)), itemCount: parts.length - from };
+  }
+}
