@@ -127,14 +127,20 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
   /** Until something confirms it, the cursor may be from another life of this directory. */
   let isCursorConfirmed = next === 0;
 
+  /** What the latest save failed of, so that a full disk is told once and not with every record. */
+  let saveTrouble: string | undefined;
+
   const save = (): void => {
     requestsSinceSave = 0;
     if (saved === next) return;
     try {
       config.cursor.save(next);
       saved = next;
+      saveTrouble = undefined;
     } catch (error) {
-      report('cursor', next, next, 0, causeOf(error));
+      const text = causeOf(error);
+      if (text !== saveTrouble) report('cursor', next, next, 0, text);
+      saveTrouble = text;
     }
   };
 
@@ -223,8 +229,9 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
     let byteLength = 0;
     let itemCount = 0;
     let kind: OtlpKind = 'traces';
+    const began = next;
     /** Where the cursor is once `units` are delivered. A record that is sent in pieces moves it with its last piece. */
-    let reached = next;
+    let reached = began;
 
     const deliverAll = async (): Promise<void> => {
       if (units.length > 0) {
@@ -236,7 +243,7 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
         requestsSinceSave++;
       }
       // A crash before the save sends these again: at least once (invariant 10).
-      next = reached;
+      if (reached > began) next = reached;
       if (requestsSinceSave >= REQUESTS_PER_SAVE) save();
     };
 
@@ -303,8 +310,9 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
       try {
         await pass();
       } catch (error) {
-        report('log', next, next, 0, causeOf(error));
-        await fail(causeOf(error));
+        const text = causeOf(error);
+        if (text !== cause) report('log', next, next, 0, text);
+        await fail(text);
         continue;
       }
       if (abort.signal.aborted) break;
