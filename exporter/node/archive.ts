@@ -3,7 +3,7 @@
  * Write-once stores: what is put under a key is durable before `put` says so, and is never overwritten by us.
  * The one in a directory stops accidents, not an administrator: only a store with a lock of its own does that.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, link, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
@@ -96,9 +96,27 @@ export function openDirectoryArchive(dir: string): Archive {
   const store = async (object: ArchiveObject, path: string): Promise<PutOutcome> => {
     const directory = dirname(path);
     await makeDirectory(directory);
-    const partial = join(directory, `.${path.slice(directory.length + 1)}.partial`);
-    // Removed, never truncated: after a crash between link and rm it is the archived object itself, by another name.
-    await rm(partial, { force: true });
+    const name = path.slice(directory.length + 1);
+    // What crashes left of this object. Removed, never truncated: after a crash between link and rm it is the archived
+    // object itself, by another name.
+    for (const left of await readdir(directory)) {
+      if (left.startsWith(`.${name}.`)) await rm(join(directory, left), { force: true });
+    }
+    // A name of its own for each attempt: of two at once, none can give its name to what the other has half written.
+    const partial = join(directory, `.${name}.${randomUUID()}`);
+    try {
+      return await storeBy(partial, object, path);
+    } finally {
+      await rm(partial, { force: true }).catch(() => {});
+    }
+  };
+
+  const storeBy = async (
+    partial: string,
+    object: ArchiveObject,
+    path: string,
+  ): Promise<PutOutcome> => {
+    const directory = dirname(path);
     const file = await open(partial, 'wx', 0o600);
     try {
       const { byteLength, sha256 } = await digestContent(object.content, file);
@@ -138,9 +156,8 @@ export function openDirectoryArchive(dir: string): Archive {
       }
     }
     // A crash before this may lose the name, not the content: no receipt was given, so it is put again. After it, the
-    // object is durable, and a crash only leaves the partial name beside it, which the next line would have removed.
+    // object is durable, and a crash only leaves the partial name beside it.
     await syncDirectory(directory);
-    await rm(partial, { force: true });
     return { status: 'ok', existed };
   };
 
@@ -151,6 +168,9 @@ export function openDirectoryArchive(dir: string): Archive {
       try {
         return await store(object, path);
       } catch (error) {
+        // Perhaps another volume is mounted by now.
+        durableDirectories.clear();
+        durableDirectories.add(root);
         return { status: 'retryable', cause: causeOf(error) };
       }
     },
