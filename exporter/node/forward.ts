@@ -3,7 +3,6 @@
  * Forwards the durable log to one OTLP backend: in order, each record at least once, for as long as it takes.
  * Proves nothing to anybody: what a backend refuses for good is reported and passed by, it stays in the log.
  */
-import { concat } from '../log/bytes.ts';
 import type { Cursor } from './cursor.ts';
 import type { SendOutcome } from './otlp-answer.ts';
 import type { OtlpClient } from './otlp-client.ts';
@@ -169,7 +168,7 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
     units: readonly Unit[],
     kind: OtlpKind,
   ): Promise<Exclude<SendOutcome, { status: 'retryable' }> | undefined> => {
-    const request = concat(...units.map((unit) => unit.bytes));
+    const request = Buffer.concat(units.map((unit) => unit.bytes));
     let heldCause: string | undefined;
     while (!abort.signal.aborted) {
       const outcome = await send(request, kind);
@@ -383,13 +382,13 @@ function* unitsOf(recordIndex: number, parts: readonly Uint8Array[]): Generator<
     const isFull =
       byteLength + part.length > REQUEST_BYTE_LENGTH_MAX || at - from === REQUEST_ITEM_COUNT_MAX;
     if (at > from && isFull) {
-      yield { recordIndex, bytes: concat(...parts.slice(from, at)), itemCount: at - from };
+      yield { recordIndex, bytes: Buffer.concat(parts.slice(from, at)), itemCount: at - from };
       from = at;
       byteLength = 0;
     }
     byteLength += part.length;
   }
   if (parts.length > from) {
-    yield { recordIndex, bytes: concat(...parts.slice(from)), itemCount: parts.length - from };
+    yield { recordIndex, bytes: Buffer.concat(parts.slice(from)), itemCount: parts.length - from };
   }
 }

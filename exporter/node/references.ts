@@ -4,7 +4,6 @@
  * after taking out whatever came in under those names; every other byte is copied as it is stored.
  * Proves nothing: the copy in a backend can be edited there, only the sealed record can be verified.
  */
-import { concat, encodeBase64, latin1 } from '../log/bytes.ts';
 import { LogError } from '../log/errors.ts';
 import { FIXED32, FieldCursor, LEN, varintByteLength, writeVarint } from '../log/wire.ts';
 
@@ -31,7 +30,7 @@ export interface ReferencedEntries {
 }
 
 /** Names that belong to the forwarder: whoever sends them in claims to be sealed by us (DESIGN section 7). */
-const RESERVED_PREFIX = 'aigov.audit.';
+const RESERVED_PREFIX: Uint8Array = encodeText('aigov.audit.');
 const REF_KEY = 'aigov.audit.ref';
 const LEAF_KEY = 'aigov.audit.leaf';
 
@@ -88,7 +87,11 @@ export function withReferences(
   for (const [index, entry] of entries.entries()) {
     const reference = [
       encodeAttribute(REF_KEY, `${context.origin}#${context.recordIndex}/${index}`, context.kind),
-      encodeAttribute(LEAF_KEY, encodeBase64(context.leaves[index]!), context.kind),
+      encodeAttribute(
+        LEAF_KEY,
+        Buffer.from(context.leaves[index]!).toString('base64'),
+        context.kind,
+      ),
     ];
     try {
       const item = { count: 0, flags: 0 };
@@ -145,9 +148,9 @@ function rewrite(
   }
   if (type.flags !== undefined) {
     item.count++;
-    return concat(...kept, message.subarray(keptUpTo), ...reference);
+    return Buffer.concat([...kept, message.subarray(keptUpTo), ...reference]);
   }
-  return kept.length === 0 ? message : concat(...kept, message.subarray(keptUpTo));
+  return kept.length === 0 ? message : Buffer.concat([...kept, message.subarray(keptUpTo)]);
 }
 
 /** Whether the KeyValue at `bytes[start, end)` has a reserved key; the last `key` counts, as in every decoder. */
@@ -156,8 +159,10 @@ function isReserved(bytes: Uint8Array, start: number, end: number): boolean {
   const cursor = new FieldCursor(bytes, start, end);
   while (cursor.next()) {
     if (cursor.number !== 1 || cursor.wireType !== LEN) continue;
-    const prefixEnd = Math.min(cursor.valueEnd, cursor.valueStart + RESERVED_PREFIX.length);
-    reserved = latin1(bytes, cursor.valueStart, prefixEnd) === RESERVED_PREFIX;
+    reserved = cursor.valueEnd - cursor.valueStart >= RESERVED_PREFIX.length;
+    for (let at = 0; reserved && at < RESERVED_PREFIX.length; at++) {
+      reserved = bytes[cursor.valueStart + at] === RESERVED_PREFIX[at];
+    }
   }
   return reserved;
 }
@@ -165,16 +170,19 @@ function isReserved(bytes: Uint8Array, start: number, end: number): boolean {
 /** A KeyValue field with a string value, ready to stand at the end of a span or log record. */
 function encodeAttribute(key: string, value: string, kind: 'traces' | 'logs'): Uint8Array {
   const anyValue = lengthDelimited(1, encodeText(value));
-  const keyValue = concat(lengthDelimited(1, encodeText(key)), lengthDelimited(2, anyValue));
+  const keyValue = Buffer.concat([
+    lengthDelimited(1, encodeText(key)),
+    lengthDelimited(2, anyValue),
+  ]);
   return lengthDelimited((kind === 'traces' ? SPAN : LOG_RECORD).attributes!, keyValue);
 }
 
 function encodeText(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
+  return Buffer.from(text);
 }
 
 function lengthDelimited(number: number, value: Uint8Array): Uint8Array {
-  return concat(Uint8Array.of(number * 8 + LEN), encodeLength(value.length), value);
+  return Buffer.concat([Uint8Array.of(number * 8 + LEN), encodeLength(value.length), value]);
 }
 
 function encodeLength(byteLength: number): Uint8Array {
