@@ -8,7 +8,7 @@ import { encodeHex } from '../log/bytes.ts';
 import { controlText, type ReceiptEvent } from '../log/control.ts';
 import { type Archive, type ArchiveObject, checkKey, digestContent } from './archive.ts';
 import { causeOf } from './otlp-config.ts';
-import { openPacer, type RetryDelays } from './pacer.ts';
+import { openPacer, type RetryDelays, TIMER_MS_MAX } from './pacer.ts';
 
 /** A segment that will never change again. */
 export interface FinishedSegment {
@@ -219,7 +219,7 @@ export function openArchiver(config: ArchiverConfig): Archiver {
         };
         // The pass under way may have looked before the newest segment was finished; the one after it can not.
         const flush = { passNeeded: passCount + 1, settle: () => settle(!abort.signal.aborted) };
-        const timer = setTimeout(() => settle(false), deadlineMs);
+        const timer = setTimeout(() => settle(false), Math.min(deadlineMs, TIMER_MS_MAX));
         if (abort.signal.aborted) return settle(false);
         flushes.add(flush);
         pacer.notify();

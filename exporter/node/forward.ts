@@ -7,7 +7,7 @@ import type { Cursor } from './cursor.ts';
 import type { SendOutcome } from './otlp-answer.ts';
 import type { OtlpClient } from './otlp-client.ts';
 import { causeOf, type OtlpKind } from './otlp-config.ts';
-import { openPacer, type RetryDelays } from './pacer.ts';
+import { openPacer, type RetryDelays, TIMER_MS_MAX } from './pacer.ts';
 import { type EntrySource, withReferences } from './references.ts';
 
 /** A durable record, as its consumers see it. */
@@ -350,7 +350,7 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
           resolve({ status, behindBy: behindBy() });
         };
         const flush = { passNeeded, settle: () => settle(abort.signal.aborted ? 'pending' : 'ok') };
-        const timer = setTimeout(() => settle('pending'), deadlineMs);
+        const timer = setTimeout(() => settle('pending'), Math.min(deadlineMs, TIMER_MS_MAX));
         flushes.add(flush);
         pacer.notify();
         pacer.hurry();

@@ -32,6 +32,9 @@ export function retryDelayMs(
   return fullMs / 2 + (fullMs / 2) * random;
 }
 
+/** Timers of Node fire at once beyond this, so `Infinity` would be no time at all. */
+export const TIMER_MS_MAX: number = 2 ** 31 - 1;
+
 /** The two ways a consumer waits. */
 export interface Pacer {
   /** Something is new: ends the `idle` under way, or the next one at once. */
