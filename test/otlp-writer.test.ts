@@ -12,11 +12,11 @@ import { splitRequest } from '../exporter/log/entries.ts';
 import {
   encodeTraces,
   encodeTracesCounted,
-  type ReadableSpanLike,
-  type SpanContextLike,
+  SPAN_BYTE_LENGTH_MAX,
   VALUE_CONTAINER_COUNT_MAX,
   VALUE_DEPTH_MAX,
 } from '../exporter/node/otlp-writer.ts';
+import type { ReadableSpanLike, SpanContextLike } from '../exporter/node/sdk-shapes.ts';
 import { spansOfTraces } from './support/otlp-proto.ts';
 
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c';
@@ -396,6 +396,17 @@ function cycle(): object {
   return value;
 }
 
+function unlistable(): object {
+  return new Proxy(
+    {},
+    {
+      ownKeys: () => {
+        throw new Error('hostile');
+      },
+    },
+  );
+}
+
 const throwing = {
   get broken(): string {
     throw new Error('hostile');
@@ -425,21 +436,7 @@ describe('values that can not be written', () => {
       },
       1,
     ],
-    [
-      'a proxy that lists no keys',
-      {
-        it: new Proxy(
-          {},
-          {
-            ownKeys: () => {
-              throw new Error('no');
-            },
-          },
-        ),
-      },
-      { it: null },
-      1,
-    ],
+    ['a proxy that lists no keys', { it: unlistable() }, { it: null }, 1],
     [
       'a bigint and a symbol, left empty by the stock serialiser too',
       { big: 5n, s: Symbol('x') },
@@ -473,6 +470,32 @@ describe('values that can not be written', () => {
       { attributes: { broken: null }, droppedAttributesCount: 1, resource: { broken: null } },
     ]);
     expect(splitRequest(bytes, 'traces')).toHaveLength(1);
+  });
+
+  test('as many hostile values as there are levels leave no trace on what follows', () => {
+    const hostile = Array.from({ length: 40 }, () => unlistable());
+    const { bytes, lostValueCount } = encodeTracesCounted([
+      spanOf({ attributes: { it: [...hostile, { fine: [{ deep: 1 }] }] } }),
+    ]);
+    expect(lostValueCount).toBe(40);
+    expect(spansOfTraces(bytes)[0]?.attributes).toEqual({
+      it: [...hostile.map(() => null), { fine: [{ deep: 1 }] }],
+    });
+  });
+
+  test.each<readonly [string, () => unknown]>([
+    ['a string', () => 'x'.repeat(SPAN_BYTE_LENGTH_MAX)],
+    ['a list', () => new Array(1000).fill('x'.repeat(100_000))],
+  ])('%s that no record could hold', (_, make) => {
+    const { bytes, lostValueCount } = encodeTracesCounted([
+      spanOf({ attributes: { first: 'a', it: make(), last: 'z' } }),
+      spanOf({ attributes: { second: 'b' } }),
+    ]);
+    expect(lostValueCount).toBe(1);
+    expect(spansOfTraces(bytes)).toMatchObject([
+      { attributes: { first: 'a', it: null, last: 'z' }, droppedAttributesCount: 1 },
+      { attributes: { second: 'b' }, droppedAttributesCount: 0 },
+    ]);
   });
 
   test('a few objects that would be a billion when written out', () => {

@@ -3,69 +3,16 @@
  * Writes ended spans as OTLP protobuf in one pass, byte-equal to what the stock serialiser of OpenTelemetry writes.
  * Does not wait for resources whose attributes are still being detected: its caller does.
  */
-import { MESSAGE_DEPTH_MAX } from '../log/limits.ts';
-
-/** Seconds since 1970 and nanoseconds within that second. */
-export type HrTimeLike = readonly [number, number];
-
-export interface SpanContextLike {
-  readonly traceId: string;
-  readonly spanId: string;
-  readonly traceFlags: number;
-  readonly isRemote?: boolean | undefined;
-  readonly traceState?: { serialize(): string } | undefined;
-}
-
-export type AttributesLike = Readonly<Record<string, unknown>>;
-
-export interface ScopeLike {
-  readonly name: string;
-  readonly version?: string | undefined;
-  readonly schemaUrl?: string | undefined;
-  readonly attributes?: AttributesLike | undefined;
-  readonly droppedAttributesCount?: number | undefined;
-}
-
-export interface ResourceLike {
-  readonly attributes?: AttributesLike | undefined;
-  readonly schemaUrl?: string | undefined;
-  readonly asyncAttributesPending?: boolean | undefined;
-  waitForAsyncAttributes?(): Promise<void>;
-}
-
-export interface SpanEventLike {
-  readonly time: HrTimeLike;
-  readonly name: string;
-  readonly attributes?: AttributesLike | undefined;
-  readonly droppedAttributesCount?: number | undefined;
-}
-
-export interface SpanLinkLike {
-  readonly context: SpanContextLike;
-  readonly attributes?: AttributesLike | undefined;
-  readonly droppedAttributesCount?: number | undefined;
-}
-
-/** An ended span of SDK 1.30, 2.x or 3.x. The 1.x line has `instrumentationLibrary` and `parentSpanId`. */
-export interface ReadableSpanLike {
-  readonly name: string;
-  readonly kind: number;
-  spanContext(): SpanContextLike;
-  readonly parentSpanContext?: SpanContextLike | undefined;
-  readonly parentSpanId?: string | undefined;
-  readonly startTime: HrTimeLike;
-  readonly endTime: HrTimeLike;
-  readonly status: { readonly code: number; readonly message?: string | undefined };
-  readonly attributes: AttributesLike;
-  readonly links: readonly SpanLinkLike[];
-  readonly events: readonly SpanEventLike[];
-  readonly resource: ResourceLike;
-  readonly instrumentationScope?: ScopeLike | undefined;
-  readonly instrumentationLibrary?: ScopeLike | undefined;
-  readonly droppedAttributesCount: number;
-  readonly droppedEventsCount: number;
-  readonly droppedLinksCount: number;
-}
+import { MESSAGE_DEPTH_MAX, REQUEST_BYTE_LENGTH_MAX } from '../log/limits.ts';
+import { ProtoWriter } from './proto-writer.ts';
+import type {
+  AttributesLike,
+  ReadableSpanLike,
+  ResourceLike,
+  ScopeLike,
+  SpanEventLike,
+  SpanLinkLike,
+} from './sdk-shapes.ts';
 
 export interface EncodedTraces {
   /** A `TracesData`, in a buffer of its own, so that it can be transferred to another thread. */
@@ -85,184 +32,36 @@ export const VALUE_DEPTH_MAX: number = Math.floor((MESSAGE_DEPTH_MAX - 6) / 3);
 /** Maps and lists in one attribute. Shared ones are written out each time, so a small object could fill the memory. */
 export const VALUE_CONTAINER_COUNT_MAX: number = 65_536;
 
+/** Bytes of one span. A longer one would be refused whole, so the attribute that goes past it is given up. */
+export const SPAN_BYTE_LENGTH_MAX: number = REQUEST_BYTE_LENGTH_MAX - 1024 * 1024;
+
 const HAS_IS_REMOTE = 0x100;
 const IS_REMOTE = 0x200;
 
 const INT64_MIN = -(2 ** 63);
 const INT64_END = 2 ** 63;
-const TWO_32 = 0x1_0000_0000;
 
-/** Strings shorter than this are faster copied by hand than through a call into C++. */
-const SHORT_STRING_LENGTH = 16;
-const SCRATCH_BYTE_LENGTH = 256 * 1024;
 /** A scratch buffer that one huge span has grown past this is given back. */
 const SCRATCH_KEPT_BYTE_LENGTH_MAX = 4 * 1024 * 1024;
 
 /** Thrown and caught in this file only: the value at hand is given up, the rest of the span is written. */
 const GIVE_UP: unique symbol = Symbol('give up');
 
-/** One growing buffer. Lengths are written behind what they measure, which is moved if they need more room. */
-class Writer {
-  buffer: Buffer = Buffer.allocUnsafeSlow(SCRATCH_BYTE_LENGTH);
-  at = 0;
+/** The writer and what is known of the value that it is writing. */
+class TraceWriter extends ProtoWriter {
   busy = false;
+  /** Where the span (or resource) being written begins. */
+  start = 0;
   lostValueCount = 0;
-  /** Those of `lostValueCount` that the stock serialiser would have thrown on; the span's dropped count tells of them. */
+  /** Those of `lostValueCount` that the stock serialiser throws on; the span's dropped count tells of them. */
   refusedValueCount = 0;
   /** Maps and lists around the value being written. */
   readonly around: object[] = [];
   containerCount = 0;
-
-  room(byteLength: number): void {
-    const needed = this.at + byteLength;
-    if (needed <= this.buffer.length) return;
-    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.buffer.length * 2));
-    this.buffer.copy(grown, 0, 0, this.at);
-    this.buffer = grown;
-  }
-
-  /** A tag of one byte: field numbers to 15. */
-  tag(tag: number): void {
-    this.room(1);
-    this.buffer[this.at++] = tag;
-  }
-
-  /** Leaves room for a length; `guess` is the value expected, and only costs a move if it is wrong. */
-  open(guess: number): number {
-    const byteLength = varintByteLength(guess);
-    this.room(byteLength);
-    this.at += byteLength;
-    return this.at;
-  }
-
-  close(start: number, guess: number): void {
-    const reserved = varintByteLength(guess);
-    const byteLength = this.at - start;
-    const needed = varintByteLength(byteLength);
-    if (needed !== reserved) {
-      this.room(needed);
-      this.buffer.copyWithin(start - reserved + needed, start, this.at);
-      this.at += needed - reserved;
-    }
-    this.putVarint(start - reserved, byteLength);
-  }
-
-  private putVarint(at: number, value: number): number {
-    let rest = value;
-    while (rest > 0x7f) {
-      this.buffer[at++] = (rest & 0x7f) | 0x80;
-      rest >>>= 7;
-    }
-    this.buffer[at++] = rest;
-    return at;
-  }
-
-  /** An integer of the int64 range, negative ones in two's complement. What is no number is written as 0. */
-  varint(value: number): void {
-    this.room(10);
-    if (value >= 0 && value < TWO_32) {
-      this.at = this.putVarint(this.at, value >>> 0);
-      return;
-    }
-    const magnitude = Math.abs(value);
-    let low = magnitude >>> 0;
-    let high = (magnitude / TWO_32) >>> 0;
-    if (value < 0) {
-      low = (~low + 1) >>> 0;
-      high = (low === 0 ? ~high + 1 : ~high) >>> 0;
-    }
-    while (high > 0 || low > 0x7f) {
-      this.buffer[this.at++] = (low & 0x7f) | 0x80;
-      low = ((low >>> 7) | (high << 25)) >>> 0;
-      high >>>= 7;
-    }
-    this.buffer[this.at++] = low;
-  }
-
-  double(value: number): void {
-    this.room(8);
-    this.at = this.buffer.writeDoubleLE(value, this.at);
-  }
-
-  fixed32(value: number): void {
-    this.room(4);
-    this.at = this.buffer.writeUInt32LE(value >>> 0, this.at);
-  }
-
-  /** Nanoseconds since 1970; `seconds * 1e9` alone would pass 2^53, so it is taken in two halves of `seconds`. */
-  time(time: HrTimeLike): void {
-    this.room(8);
-    const seconds = time[0];
-    const lower = (seconds & 0xffff) * 1e9;
-    const upper = ((seconds / 0x10000) >>> 0) * 1e9;
-    const low = (lower >>> 0) + (((upper & 0xffff) * 0x10000) >>> 0) + time[1];
-    const high = Math.floor(lower / TWO_32) + ((upper / 0x10000) >>> 0) + Math.floor(low / TWO_32);
-    this.buffer.writeUInt32LE(low >>> 0, this.at);
-    this.at = this.buffer.writeUInt32LE(high >>> 0, this.at + 4);
-  }
-
-  string(tag: number, text: string): void {
-    const { length } = text;
-    // A code unit takes up to three bytes. Beyond a page that would triple the buffer, so there it is counted.
-    this.room((length < 65_536 ? length * 3 : Buffer.byteLength(text)) + 6);
-    this.buffer[this.at++] = tag;
-    if (length < SHORT_STRING_LENGTH) {
-      let at = this.at;
-      let ascii = true;
-      for (let i = 0; i < length; i++) {
-        const code = text.charCodeAt(i);
-        if (code > 0x7f) {
-          ascii = false;
-          break;
-        }
-        this.buffer[++at] = code;
-      }
-      if (ascii) {
-        this.buffer[this.at] = length;
-        this.at = at + 1;
-        return;
-      }
-    }
-    const start = this.open(length);
-    this.at += this.buffer.write(text, start, 'utf8');
-    this.close(start, length);
-  }
-
-  bytes(tag: number, bytes: Uint8Array): void {
-    this.room(bytes.length + 6);
-    this.buffer[this.at++] = tag;
-    this.at = this.putVarint(this.at, bytes.length);
-    this.buffer.set(bytes, this.at);
-    this.at += bytes.length;
-  }
-
-  /** A trace or span id from its hex digits. */
-  id(tag: number, hex: string): void {
-    const byteLength = hex.length >>> 1;
-    this.room(byteLength + 6);
-    this.buffer[this.at++] = tag;
-    this.at = this.putVarint(this.at, byteLength);
-    for (let i = 0; i < byteLength; i++) {
-      this.buffer[this.at++] =
-        (hexDigit(hex.charCodeAt(i * 2)) << 4) | hexDigit(hex.charCodeAt(i * 2 + 1));
-    }
-  }
 }
 
-function varintByteLength(value: number): number {
-  if (value < 0x80) return 1;
-  if (value < 0x4000) return 2;
-  if (value < 0x20_0000) return 3;
-  return value < 0x1000_0000 ? 4 : 5;
-}
-
-function hexDigit(code: number): number {
-  if (code >= 0x30 && code <= 0x39) return code - 0x30;
-  return code >= 0x61 && code <= 0x66 ? code - 0x57 : code - 0x37;
-}
-
-/** Values of a key that fell out of its span; how many, for the dropped count written behind them. */
-function writeAttributes(writer: Writer, tag: number, attributes: AttributesLike): number {
+/** Returns how many values it had to write empty, for the dropped count that follows. */
+function writeAttributes(writer: TraceWriter, tag: number, attributes: AttributesLike): number {
   const before = writer.refusedValueCount;
   try {
     for (const key in attributes) {
@@ -277,12 +76,21 @@ function writeAttributes(writer: Writer, tag: number, attributes: AttributesLike
   return writer.refusedValueCount - before;
 }
 
-function refuse(writer: Writer): void {
+function checkLength(writer: TraceWriter): void {
+  if (writer.at - writer.start > SPAN_BYTE_LENGTH_MAX) throw GIVE_UP;
+}
+
+function refuse(writer: TraceWriter): void {
   writer.lostValueCount++;
   writer.refusedValueCount++;
 }
 
-function writeKeyValue(writer: Writer, tag: number, holder: AttributesLike, key: string): void {
+function writeKeyValue(
+  writer: TraceWriter,
+  tag: number,
+  holder: AttributesLike,
+  key: string,
+): void {
   const { at } = writer;
   const depth = writer.around.length;
   try {
@@ -294,6 +102,7 @@ function writeKeyValue(writer: Writer, tag: number, holder: AttributesLike, key:
     writer.tag(0x12);
     writeValue(writer, value, guess);
     writer.close(start, guess + key.length);
+    checkLength(writer);
   } catch {
     // A getter that throws, a cycle, a limit, or no memory for one value: the key stays, its value is empty.
     writer.at = at;
@@ -309,7 +118,7 @@ function writeKeyValue(writer: Writer, tag: number, holder: AttributesLike, key:
 }
 
 /** An AnyValue with its length. */
-function writeValue(writer: Writer, value: unknown, guess: number): void {
+function writeValue(writer: TraceWriter, value: unknown, guess: number): void {
   const start = writer.open(guess);
   switch (typeof value) {
     case 'string':
@@ -341,7 +150,7 @@ function writeValue(writer: Writer, value: unknown, guess: number): void {
   writer.close(start, guess);
 }
 
-function writeContainer(writer: Writer, value: object): void {
+function writeContainer(writer: TraceWriter, value: object): void {
   const { around } = writer;
   if (
     around.length >= VALUE_DEPTH_MAX ||
@@ -367,7 +176,9 @@ function writeContainer(writer: Writer, value: object): void {
   around.pop();
 }
 
-function writeItem(writer: Writer, list: readonly unknown[], index: number): void {
+function writeItem(writer: TraceWriter, list: readonly unknown[], index: number): void {
+  // Outside of the try: a list without end is given up as a whole.
+  checkLength(writer);
   const { at } = writer;
   const depth = writer.around.length;
   try {
@@ -383,7 +194,7 @@ function writeItem(writer: Writer, list: readonly unknown[], index: number): voi
   }
 }
 
-function writeEvent(writer: Writer, event: SpanEventLike): void {
+function writeEvent(writer: TraceWriter, event: SpanEventLike): void {
   writer.tag(0x5a);
   const start = writer.open(0);
   writer.tag(0x09);
@@ -395,7 +206,7 @@ function writeEvent(writer: Writer, event: SpanEventLike): void {
   writer.close(start, 0);
 }
 
-function writeLink(writer: Writer, link: SpanLinkLike): void {
+function writeLink(writer: TraceWriter, link: SpanLinkLike): void {
   const { context } = link;
   writer.tag(0x6a);
   const start = writer.open(0);
@@ -411,10 +222,11 @@ function writeLink(writer: Writer, link: SpanLinkLike): void {
   writer.close(start, 0);
 }
 
-function writeSpan(writer: Writer, span: ReadableSpanLike): void {
+function writeSpan(writer: TraceWriter, span: ReadableSpanLike): void {
   const context = span.spanContext();
   const parent = span.parentSpanContext;
   const parentSpanId = parent?.spanId || span.parentSpanId;
+  writer.start = writer.at;
   writer.tag(0x12);
   const start = writer.open(1024);
   writer.id(0x0a, context.traceId);
@@ -467,7 +279,7 @@ function text(value: unknown): string {
 const NO_SCOPE: ScopeLike = { name: '' };
 
 function writeScopeSpans(
-  writer: Writer,
+  writer: TraceWriter,
   scope: ScopeLike,
   spans: readonly ReadableSpanLike[],
 ): void {
@@ -509,11 +321,12 @@ function groupSpans(spans: readonly ReadableSpanLike[]): Groups {
   return groups;
 }
 
-function writeTraces(writer: Writer, groups: Groups, order: ReadableSpanLike[]): void {
+function writeTraces(writer: TraceWriter, groups: Groups, order: ReadableSpanLike[]): void {
   for (const [resource, scopes] of groups) {
     let spanCount = 0;
     for (const spans of scopes.values()) spanCount += spans.length;
     const guess = spanCount * 1024;
+    writer.start = writer.at;
     writer.tag(0x0a);
     const start = writer.open(guess);
     writer.tag(0x0a);
@@ -532,22 +345,22 @@ function writeTraces(writer: Writer, groups: Groups, order: ReadableSpanLike[]):
   }
 }
 
-let shared: Writer | undefined;
+let shared: TraceWriter | undefined;
 
 /**
  * Encodes spans as one `TracesData` (the same bytes are an `ExportTraceServiceRequest`).
  *
  * Equal to `ProtobufTraceSerializer.serializeRequest` of `@opentelemetry/otlp-transformer` 0.223 and 0.301 wherever
  * that one neither throws nor overflows. No attribute value can make it throw: values that can not be read, cycles
- * and values past {@link VALUE_DEPTH_MAX} or {@link VALUE_CONTAINER_COUNT_MAX} are written empty and added to the
- * dropped count of what they belong to.
+ * and values past {@link VALUE_DEPTH_MAX}, {@link VALUE_CONTAINER_COUNT_MAX} or {@link SPAN_BYTE_LENGTH_MAX} are
+ * written empty and added to the dropped count of what they belong to.
  *
  * @throws TypeError if a span lacks what every SDK gives it, such as its context or times.
  */
 export function encodeTracesCounted(spans: readonly ReadableSpanLike[]): EncodedTraces {
-  shared ??= new Writer();
+  shared ??= new TraceWriter();
   // A getter or a trace state of the application may end a span and flush in the middle of this.
-  const writer = shared.busy ? new Writer() : shared;
+  const writer = shared.busy ? new TraceWriter() : shared;
   writer.busy = true;
   writer.at = 0;
   writer.around.length = 0;
