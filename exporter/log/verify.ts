@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The verifier: reads a log's bytes and says what holds, step by step as FORMAT.md "Verifying" numbers them.
+ * Trusts nothing in the log: keys, origin and minimum head come from the caller (invariant 9). It can not tell
+ * whether an application emitted a span, nor whether content is true.
+ */
+import { equalBytes } from './bytes.ts';
+import { type ControlEvent, type OpenedEvent, parseControl } from './control.ts';
+import { splitPayload } from './entries.ts';
+import { LogError } from './errors.ts';
+import type { RecordHeader } from './header.ts';
+import { SEGMENT_BYTE_LENGTH_MAX } from './limits.ts';
+import { type Hash, leafHash, NO_LINK, rootOf, type Sha256, Tree } from './merkle.ts';
+import {
+  type Checkpoint,
+  type Head,
+  judgeNote,
+  parseCheckpoint,
+  type Verifier,
+  type VerifyEd25519,
+} from './note.ts';
+import { type FindingCode, Findings, type Report } from './report.ts';
+import { type Frame, parseSegmentName, readFrame } from './segment.ts';
+import { checkStoredFrame } from './stored.ts';
+
+/** What pure ECMAScript does not have. `inflate` gets one checked zstd frame and must return `byteLength` bytes. */
+export interface Primitives {
+  readonly sha256: Sha256;
+  readonly inflate: (stored: Uint8Array, byteLength: number) => Uint8Array | Promise<Uint8Array>;
+  readonly verifyEd25519: VerifyEd25519;
+}
+
+/** A file as it was read, under the name that findings call it by. */
+export interface NamedBytes {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+/** What the caller knows from outside the log. */
+export interface Trust {
+  /** Name of the log expected; undefined takes the name that the log gives itself, which proves less. */
+  readonly origin: string | undefined;
+  readonly verifiers: readonly Verifier[];
+  /** True where the verifiers were found beside the log. */
+  readonly selfAttested: boolean;
+  /** A head seen before: the log must still reproduce it. */
+  readonly minimumHead: Head | undefined;
+}
+
+/** A record whose bytes were checked. */
+export interface VerifiedRecord {
+  readonly header: RecordHeader;
+  readonly headerBytes: Uint8Array;
+  readonly leaf: Hash;
+  readonly entries: readonly Uint8Array[];
+  readonly leaves: readonly Hash[];
+  /** Events of a control record. */
+  readonly events: readonly ControlEvent[];
+}
+
+export interface LogToVerify {
+  /** Segments in the order of their names. */
+  readonly segments: AsyncIterable<NamedBytes> | Iterable<NamedBytes>;
+  readonly checkpoints: readonly NamedBytes[];
+  readonly trust: Trust;
+  /** True where a writer holds the log right now: what it has not signed yet is no finding. */
+  readonly live: boolean;
+  /** Clock of the caller, milliseconds since 1970; undefined leaves silence unjudged. */
+  readonly nowMs: number | undefined;
+  /** Sees each record that passed its own checks, in order. Whether a signature covers it, only the report tells. */
+  readonly onRecord?: (record: VerifiedRecord) => void;
+}
+
+class RecordFault extends Error {
+  readonly code: FindingCode;
+  constructor(code: FindingCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+function faultOf(code: FindingCode, cause: unknown): RecordFault {
+  if (cause instanceof RecordFault) return cause;
+  if (cause instanceof LogError) return new RecordFault(code, `${cause.code}: ${cause.message}`);
+  throw cause;
+}
+
+/**
+ * Checks what one record says of itself: stored bytes, frame, payload, entries, root, control events. Independent of
+ * its neighbours, so that records can be checked in any order and on any core.
+ * @throws RecordFault
+ */
+async function verifyRecord(frame: Frame, primitives: Primitives): Promise<VerifiedRecord> {
+  const { header, headerBytes, stored } = frame;
+  const { sha256 } = primitives;
+  // The hash first: attacker bytes must not reach a decompressor (format attack 2).
+  if (!equalBytes(sha256(stored), header.storedHash)) {
+    throw new RecordFault('record.stored', 'the stored bytes have another SHA-256');
+  }
+  try {
+    checkStoredFrame(stored, header.payloadByteLength);
+  } catch (cause) {
+    throw faultOf('record.frame', cause);
+  }
+  let payload: Uint8Array;
+  try {
+    payload = await primitives.inflate(stored, header.payloadByteLength);
+  } catch {
+    throw new RecordFault('record.payload', 'the stored bytes do not inflate');
+  }
+  if (payload.length !== header.payloadByteLength) {
+    throw new RecordFault(
+      'record.payload',
+      `the payload has ${payload.length} bytes, not ${header.payloadByteLength}`,
+    );
+  }
+  let entries: Uint8Array[];
+  try {
+    entries = splitPayload(payload, header.kind);
+  } catch (cause) {
+    throw faultOf('record.entries', cause);
+  }
+  if (entries.length !== header.entryCount) {
+    throw new RecordFault('record.entries', `${entries.length} entries, not ${header.entryCount}`);
+  }
+  const leaves = entries.map((entry) => leafHash(sha256, entry));
+  if (!equalBytes(rootOf(sha256, leaves), header.root)) {
+    throw new RecordFault('record.root', 'the entries have another root');
+  }
+  let events: ControlEvent[] = [];
+  if (header.kind === 'control') {
+    try {
+      events = entries.map((entry) => parseControl(entry).event);
+    } catch (cause) {
+      throw faultOf('record.control', cause);
+    }
+  }
+  return { header, headerBytes, leaf: leafHash(sha256, headerBytes), entries, leaves, events };
+}
+
+/** The state of one walk over a log: its tree so far, and what the events told. */
+class Walk {
+  readonly findings: Findings;
+  readonly #primitives: Primitives;
+  readonly #tree: Tree;
+  /** Heads to hold the tree against when it reaches their size: size, root, and whose word it is. */
+  readonly #expected: Map<number, { readonly root: Hash; readonly where: string }[]>;
+  origin: string | undefined;
+  records = 0;
+  entries = 0;
+  declaredLost = 0;
+  firstSealed: string | undefined;
+  lastSealed: string | undefined;
+  #link: Hash = NO_LINK;
+  #heartbeatMs = 0;
+  #isOpen = false;
+  /** Sizes at which the tree had the expected root. */
+  readonly reproduced: Set<number> = new Set();
+
+  constructor(
+    findings: Findings,
+    primitives: Primitives,
+    origin: string | undefined,
+    expected: Map<number, { readonly root: Hash; readonly where: string }[]>,
+  ) {
+    this.findings = findings;
+    this.#primitives = primitives;
+    this.#tree = new Tree(primitives.sha256);
+    this.#expected = expected;
+    this.origin = origin;
+  }
+
+  /** Holds one record against its neighbours and takes it into the tree. Reports; never stops at a wrong content. */
+  async take(frame: Frame, where: string, onRecord: LogToVerify['onRecord']): Promise<void> {
+    const { header } = frame;
+    this.origin ??= header.log;
+    const report = (code: FindingCode, message: string) => this.findings.add(code, where, message);
+    if (header.log !== this.origin) report('record.log', `belongs to the log ${header.log}`);
+    if (header.index !== this.records) report('record.index', `has index ${header.index}`);
+    if (!equalBytes(header.prev, this.#link))
+      report('record.link', 'does not link to the record before it');
+    if (this.lastSealed !== undefined && header.sealed < this.lastSealed) {
+      report('record.time', `sealed ${header.sealed}, before ${this.lastSealed}`);
+    }
+    let record: VerifiedRecord | undefined;
+    try {
+      record = await verifyRecord(frame, this.#primitives);
+    } catch (cause) {
+      const fault = faultOf('record.entries', cause);
+      report(fault.code, fault.message);
+    }
+    if (record !== undefined) {
+      if (this.records === 0 && record.events[0]?.name !== 'opened') {
+        report('record.opened', 'the log does not begin with opened');
+      }
+      for (const event of record.events) this.#hear(event, report);
+      if (header.kind !== 'control') this.entries += record.entries.length;
+      onRecord?.(record);
+    }
+    this.#link = record?.leaf ?? leafHash(this.#primitives.sha256, frame.headerBytes);
+    this.#tree.append(this.#link);
+    this.firstSealed ??= header.sealed;
+    this.lastSealed = header.sealed;
+    this.records++;
+    for (const { root, where: whose } of this.#expected.get(this.records) ?? []) {
+      if (equalBytes(this.#tree.root(), root)) this.reproduced.add(this.records);
+      else
+        this.findings.add('log.root', whose, `the log has another root at ${this.records} records`);
+    }
+  }
+
+  #hear(event: ControlEvent, report: (code: FindingCode, message: string) => void): void {
+    if (event.name === 'opened') this.#hearOpened(event, report);
+    if (event.name === 'closed') this.#isOpen = false;
+    if (event.name === 'gap') {
+      this.declaredLost += event.count;
+      report(
+        'log.gap',
+        `${event.count} spans lost from ${event.from} to ${event.to}: ${event.cause}`,
+      );
+    }
+    if (event.name === 'recovered') {
+      report('log.recovered', `recovery cut ${event.byteLength} bytes from the end of the log`);
+    }
+  }
+
+  #hearOpened(event: OpenedEvent, report: (code: FindingCode, message: string) => void): void {
+    if (event.size !== this.#tree.size || !equalBytes(event.root, this.#tree.root())) {
+      report('record.opened', 'opened states another head than the log had');
+    }
+    if (this.#isOpen) report('log.unclean-end', 'the writer before did not close the log');
+    this.#isOpen = true;
+    this.#heartbeatMs = event.heartbeatMs;
+  }
+
+  /** Milliseconds of silence beyond two heartbeats; 0 where the log is closed or its writer not late. */
+  silenceMs(nowMs: number): number {
+    if (!this.#isOpen || this.lastSealed === undefined) return 0;
+    const silentMs = nowMs - Date.parse(this.lastSealed);
+    return silentMs > 2 * this.#heartbeatMs ? silentMs : 0;
+  }
+}
+
+/** Checkpoints that a trusted key signed; the rest becomes findings. */
+async function judgeCheckpoints(
+  log: LogToVerify,
+  primitives: Primitives,
+  findings: Findings,
+): Promise<{
+  trusted: Checkpoint[];
+  expected: Map<number, { root: Hash; where: string }[]>;
+  signers: Set<string>;
+}> {
+  const trusted: Checkpoint[] = [];
+  const expected = new Map<number, { root: Hash; where: string }[]>();
+  const signers = new Set<string>();
+  const expect = (head: Head, where: string) => {
+    const list = expected.get(head.size) ?? [];
+    list.push({ root: head.root, where });
+    expected.set(head.size, list);
+  };
+  if (log.trust.verifiers.length === 0)
+    findings.add('key.missing', 'trust', 'no key to check signatures with');
+  if (log.checkpoints.length === 0)
+    findings.add('checkpoint.missing', 'log', 'no checkpoint: nothing is signed');
+  for (const { name, bytes } of log.checkpoints) {
+    let checkpoint: Checkpoint;
+    try {
+      checkpoint = parseCheckpoint(bytes);
+    } catch (cause) {
+      if (!(cause instanceof LogError)) throw cause;
+      findings.add('checkpoint.syntax', name, `${cause.code}: ${cause.message}`);
+      continue;
+    }
+    const origin = log.trust.origin ?? trusted[0]?.origin;
+    if (origin !== undefined && checkpoint.origin !== origin) {
+      findings.add('checkpoint.origin', name, `belongs to the log ${checkpoint.origin}`);
+      continue;
+    }
+    const keys = log.trust.verifiers.filter((verifier) => verifier.name === checkpoint.origin);
+    const { signedBy, forged } = await judgeNote(checkpoint.note, keys, primitives.verifyEd25519);
+    if (forged.length > 0) {
+      findings.add(
+        'checkpoint.signature',
+        name,
+        `the signature of ${forged[0]!.name} does not hold`,
+      );
+      continue;
+    }
+    if (signedBy.length === 0) {
+      findings.add('checkpoint.unsigned', name, 'no trusted key signed it');
+      continue;
+    }
+    for (const signer of signedBy) signers.add(signer.name);
+    trusted.push(checkpoint);
+    expect(checkpoint, name);
+  }
+  if (log.trust.minimumHead !== undefined) expect(log.trust.minimumHead, 'minimum head');
+  return { trusted, expected, signers };
+}
+
+/**
+ * Verifies a log. Reads each segment once, keeps one in memory, and reports instead of throwing for anything that
+ * is in the bytes; rejects only where `segments` or a primitive does.
+ *
+ * @example
+ * const report = await verifyLog(
+ *   { segments: [], checkpoints: [], trust: { origin: 'a', verifiers: [], selfAttested: false, minimumHead: undefined }, live: false, nowMs: undefined },
+ *   primitives,
+ * );
+ * report.verdict; // 'unverifiable': nothing was checked, and that is never valid
+ */
+export async function verifyLog(log: LogToVerify, primitives: Primitives): Promise<Report> {
+  const findings = new Findings();
+  const { trusted, expected, signers } = await judgeCheckpoints(log, primitives, findings);
+  const signedSize = Math.max(0, ...trusted.map((checkpoint) => checkpoint.size));
+  const walk = new Walk(findings, primitives, log.trust.origin ?? trusted[0]?.origin, expected);
+
+  let lastName = '';
+  let tornWhere: string | undefined;
+  walking: for await (const { name, bytes } of log.segments) {
+    lastName = name;
+    if (tornWhere !== undefined) {
+      findings.add(
+        'record.header',
+        tornWhere,
+        'ends in the middle of a record, and another segment follows',
+      );
+      tornWhere = undefined;
+      break;
+    }
+    if (bytes.length > SEGMENT_BYTE_LENGTH_MAX) {
+      findings.add('segment.too-long', name, `has ${bytes.length} bytes`);
+      break;
+    }
+    if (parseSegmentName(name) !== walk.records) {
+      findings.add('segment.name', name, `is not the segment of record ${walk.records}`);
+      break;
+    }
+    for (let at = 0; at < bytes.length; ) {
+      const where = `segment ${name} record ${walk.records}`;
+      let frame: Frame | undefined;
+      try {
+        frame = readFrame(bytes, at);
+      } catch (cause) {
+        const fault = faultOf('record.header', cause);
+        findings.add(fault.code, where, fault.message);
+        break walking;
+      }
+      if (frame === undefined) {
+        tornWhere = where;
+        break;
+      }
+      await walk.take(frame, where, log.onRecord);
+      at = frame.end;
+    }
+  }
+
+  const end = `segment ${lastName || '-'} record ${walk.records}`;
+  const minimum = log.trust.minimumHead;
+  if (walk.records < signedSize) {
+    findings.add('log.truncated', end, `${walk.records} records, but ${signedSize} were signed`);
+  }
+  if (minimum !== undefined && walk.records < minimum.size) {
+    findings.add(
+      'log.rollback',
+      end,
+      `${walk.records} records, but ${minimum.size} were seen before`,
+    );
+  }
+  if (walk.records === 0) findings.add('log.empty', 'log', 'holds no record');
+  const size = walk.reproduced.has(signedSize) ? signedSize : 0;
+  const unsignedRecords = Math.max(0, walk.records - signedSize);
+  if (unsignedRecords > 0) {
+    findings.add(
+      log.live ? 'log.unsigned-tail-live' : 'log.unsigned-tail',
+      end,
+      `${unsignedRecords} records at the end are not covered by a signature`,
+    );
+  }
+  if (tornWhere !== undefined) {
+    if (log.live) findings.add('log.unsigned-tail-live', tornWhere, 'a record is being written');
+    else findings.add('log.torn-tail', tornWhere, 'the log ends in the middle of a record');
+  }
+  const silenceMs = log.live || log.nowMs === undefined ? 0 : walk.silenceMs(log.nowMs);
+  if (silenceMs > 0) {
+    findings.add(
+      'log.silent',
+      end,
+      `the writer neither closed the log nor wrote for ${silenceMs} ms`,
+    );
+  }
+
+  return {
+    verdict: findings.verdict,
+    log: walk.origin ?? '',
+    size,
+    records: walk.records,
+    entries: walk.entries,
+    declaredLost: walk.declaredLost,
+    findings: findings.list,
+    findingsOmitted: findings.omitted,
+    assurance: {
+      signer: signers.size === 0 ? 'none' : [...signers].join(', '),
+      selfAttested: log.trust.selfAttested,
+      tail:
+        minimum === undefined
+          ? 'not checked: no earlier head was given'
+          : walk.reproduced.has(minimum.size)
+            ? `extends the head of ${minimum.size} records seen before`
+            : 'does not extend the head seen before',
+      population: 'not checked: no list of expected logs was given',
+      fork: 'fork after restore: not excluded',
+      witnesses: 'none',
+      archiveLock: 'not checked',
+      unsignedRecords,
+      claimedFrom: walk.firstSealed,
+      claimedTo: walk.lastSealed,
+    },
+  };
+}
