@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Signing keys: the only module that ever holds a private key. Reads or creates Ed25519 keys, signs, and gives out
+ * public parts. Can not keep a key from whoever reads this process or its files; a key beside the log it signs proves
+ * nothing against the owner of the disk.
+ */
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+  verify,
+} from 'node:crypto';
+import { closeSync, fsyncSync, lstatSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { constants, zstdDecompressSync } from 'node:zlib';
+import { createVerifier, encodeVerifier, type Verifier } from '../log/note.ts';
+import type { Primitives } from '../log/verify.ts';
+
+export interface Signer {
+  readonly verifier: Verifier;
+  /** `name+id+key`, the public line to hand to verifiers. */
+  readonly vkey: string;
+  sign(message: Uint8Array): Uint8Array;
+}
+
+export function sha256(bytes: Uint8Array): Uint8Array {
+  return createHash('sha256').update(bytes).digest();
+}
+
+/** DER of an Ed25519 SubjectPublicKeyInfo up to the key itself (RFC 8410 section 4). */
+const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
+
+/** What the log core needs from Node. */
+export const nodePrimitives: Primitives = {
+  sha256,
+  inflate: (stored, byteLength) =>
+    zstdDecompressSync(stored, {
+      // One byte more would be a lie of the header; the core compares the length.
+      maxOutputLength: Math.max(1, byteLength),
+      params: { [constants.ZSTD_d_windowLogMax]: 23 },
+    }),
+  verifyEd25519: (publicKey, message, signature) => {
+    const key = createPublicKey({
+      key: Buffer.concat([SPKI_PREFIX, publicKey]),
+      format: 'der',
+      type: 'spki',
+    });
+    return verify(null, message, key, signature);
+  },
+};
+
+function rawPublicKey(key: KeyObject): Uint8Array {
+  const der = createPublicKey(key).export({ format: 'der', type: 'spki' });
+  return new Uint8Array(der.subarray(SPKI_PREFIX.length));
+}
+
+/**
+ * Signer of one log from a PKCS #8 PEM.
+ * @throws TypeError where the text is no Ed25519 private key; the text itself is never in the message
+ */
+export function parseSigner(origin: string, pem: string): Signer {
+  let key: KeyObject;
+  try {
+    key = createPrivateKey(pem);
+  } catch {
+    throw new TypeError('key: not a private key in PEM (PKCS #8); make one with `sealspan keygen`');
+  }
+  if (key.asymmetricKeyType !== 'ed25519') {
+    throw new TypeError(
+      `key: ${key.asymmetricKeyType}, not ed25519; make one with \`sealspan keygen\``,
+    );
+  }
+  const verifier = createVerifier(sha256, origin, rawPublicKey(key));
+  return {
+    verifier,
+    vkey: encodeVerifier(verifier),
+    sign: (message) => new Uint8Array(sign(null, message, key)),
+  };
+}
+
+/** A new Ed25519 private key as PEM. */
+export function generateKeyPem(): string {
+  return generateKeyPairSync('ed25519')
+    .privateKey.export({ format: 'pem', type: 'pkcs8' })
+    .toString();
+}
+
+/**
+ * Writes a secret that must not be there yet, 0600 and durable.
+ * @throws Error with code EEXIST rather than overwrite: an overwritten key orphans its log
+ */
+export function writeSecret(path: string, text: string): void {
+  const file = openSync(path, 'wx', 0o600);
+  try {
+    writeFileSync(file, text);
+    // A crash before this may leave an empty or torn key, which is refused at the next start, never replaced.
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/**
+ * Reads a secret file.
+ * @throws Error where others than its owner can read it: that key is no secret any more
+ */
+export function readSecret(path: string): string {
+  const mode = lstatSync(path).mode & 0o777;
+  if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
+    throw new Error(
+      `${path} can be read by others (mode ${mode.toString(8)}); run: chmod 600 ${path}`,
+    );
+  }
+  return readFileSync(path, 'utf8');
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * One writer per log directory, held by the kernel: a lock that SIGKILL frees and that a copy of the directory does
+ * not carry along. A PID file lies in containers, where every process is number 1. Does not reach over network file
+ * systems without locks.
+ */
+import { join } from 'node:path';
+
+export interface Lock {
+  release(): void;
+}
+
+interface Database {
+  exec(sql: string): void;
+  close(): void;
+}
+
+/** `node:sqlite` is built in but announces itself as experimental on some Nodes; that is no news for our users. */
+function openDatabase(path: string): Database {
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    const { DatabaseSync } = process.getBuiltinModule('node:sqlite');
+    return new DatabaseSync(path);
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+}
+
+/** Takes the lock of a log directory; undefined where another process (or this one) holds it. */
+export function takeLock(dir: string): Lock | undefined {
+  const database = openDatabase(join(dir, 'lock'));
+  try {
+    database.exec('PRAGMA journal_mode = MEMORY');
+    database.exec('BEGIN EXCLUSIVE');
+  } catch (error) {
+    database.close();
+    if (error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY)
+      return undefined;
+    throw error;
+  }
+  return { release: () => database.close() };
+}
+
+const SQLITE_BUSY = 5;

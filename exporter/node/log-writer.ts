@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The single writer of one log directory: appends records durably, signs checkpoints, and takes a log up again after
+ * any end. Opening a new log, one that was closed and one whose writer was killed is one code path. Refuses to append
+ * to a log it can not vouch for; does not know where entries come from. FORMAT.md, "Log directory".
+ */
+import { join } from 'node:path';
+import { constants, zstdCompressSync } from 'node:zlib';
+import {
+  decodeBase64,
+  encodeBase64,
+  equalBytes,
+  fromLatin1,
+  latin1,
+  parseDecimal,
+} from '../log/bytes.ts';
+import { type ControlEvent, encodeControl, type OpenedEvent } from '../log/control.ts';
+import type { PayloadKind } from '../log/entries.ts';
+import {
+  encodeHeader,
+  headerEnd,
+  parseHeader,
+  type RecordHeader,
+  type RecordSource,
+  WRITER_SOURCE,
+} from '../log/header.ts';
+import {
+  HEADER_BYTE_LENGTH_MAX,
+  RECOVERED_BYTE_LENGTH_MAX,
+  SEGMENT_BYTE_LENGTH_MAX,
+} from '../log/limits.ts';
+import { type Hash, leafHash, NO_LINK, rootOf, Tree } from '../log/merkle.ts';
+import { encodeCheckpointText, encodeNote, type Head } from '../log/note.ts';
+import { parseSegmentName, readFrame, segmentName } from '../log/segment.ts';
+import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
+import { type Signer, sha256 } from './keys.ts';
+
+/** The log on disk contradicts itself or its own signatures: appending would vouch for what is not known. */
+export class DamagedLogError extends Error {
+  override readonly name = 'DamagedLogError';
+}
+
+export interface LogWriterOptions {
+  readonly dir: string;
+  readonly signer: Signer;
+  readonly files: Files;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** What `opened` says of this writer. */
+  readonly opened: Pick<OpenedEvent, 'writer' | 'instance' | 'configuration' | 'heartbeatMs'>;
+  /** A segment is finished at this many bytes. */
+  readonly segmentByteLengthMax: number;
+}
+
+/** A record that is durable, as the writer's consumers need it. */
+export interface AppendedRecord {
+  readonly header: RecordHeader;
+  readonly leaves: readonly Hash[];
+}
+
+const SEGMENTS = 'segments';
+const CHECKPOINT = 'checkpoint';
+const SIGNING = 'signing';
+const RECOVERY = 'recovery';
+
+/** Level 1: the payload is on its way to a disk that costs less than the core. */
+const COMPRESSION_LEVEL = 1;
+
+/** Compresses one payload into one frame that says its size (FORMAT.md, "Stored bytes"). */
+function compress(payload: Uint8Array): Uint8Array {
+  return zstdCompressSync(payload, {
+    pledgedSrcSize: payload.length,
+    params: {
+      [constants.ZSTD_c_compressionLevel]: COMPRESSION_LEVEL,
+      [constants.ZSTD_c_contentSizeFlag]: 1,
+      [constants.ZSTD_c_windowLog]: 20,
+    },
+  });
+}
+
+function encodeSigning(head: Head): Uint8Array {
+  return fromLatin1(`${head.size} ${encodeBase64(head.root)}\n`);
+}
+
+function parseSigning(bytes: Uint8Array): Head {
+  const found = /^([0-9]+) ([A-Za-z0-9+/=]{44})\n$/.exec(latin1(bytes));
+  const size = parseDecimal(found?.[1] ?? '');
+  if (found === null || size === undefined)
+    throw new DamagedLogError('signing: not a size and a root');
+  return { size, root: decodeBase64(found[2]!) };
+}
+
+export class LogWriter {
+  readonly #options: LogWriterOptions;
+  readonly #files: Files;
+  readonly #origin: string;
+  readonly #tree: Tree = new Tree(sha256);
+  #link: Hash = NO_LINK;
+  #sealedMs = 0;
+  #signed: Head = { size: 0, root: this.#tree.root() };
+  /** The segment being written: its file, first record index and bytes. */
+  #file = -1;
+  #segment = 0;
+  #byteLength = 0;
+  /** Roots of the last record, to recognise it after a failed append. */
+  #lastRoot: Hash = NO_LINK;
+
+  private constructor(options: LogWriterOptions) {
+    this.#options = options;
+    this.#files = options.files;
+    this.#origin = options.signer.verifier.name;
+  }
+
+  /**
+   * Opens the log of a directory, recovers it, and seals `recovered` (where bytes were cut) and `opened`.
+   * The caller holds the directory's lock.
+   * @throws DamagedLogError where the log is not one this writer may continue
+   * @throws Error of the file system
+   */
+  static open(options: LogWriterOptions): LogWriter {
+    const writer = new LogWriter(options);
+    try {
+      writer.#recover();
+    } catch (error) {
+      writer.#closeFile();
+      throw error;
+    }
+    return writer;
+  }
+
+  /** Records in the log, all durable. */
+  get size(): number {
+    return this.#tree.size;
+  }
+
+  get origin(): string {
+    return this.#origin;
+  }
+
+  /** Root over the entries of the newest record. */
+  get lastRoot(): Hash {
+    return this.#lastRoot;
+  }
+
+  /** First record index of the segment being written: all before it are finished. */
+  get currentSegment(): number {
+    return this.#segment;
+  }
+
+  /**
+   * Seals entries as one record and makes it durable: when this returns, the record survives power loss.
+   * @throws Error of the file system. Whether the record is in the log is then unknown: close, open again and look
+   *   (invariant 1: a failed fsync is never retried).
+   */
+  append(kind: PayloadKind, source: RecordSource, entries: readonly Uint8Array[]): AppendedRecord {
+    const payload = Buffer.concat(entries);
+    const stored = compress(payload);
+    const leaves = entries.map((entry) => leafHash(sha256, entry));
+    // Never earlier than the record before, whatever the clock did (FORMAT.md, "sealed").
+    const sealedMs = Math.max(this.#options.now(), this.#sealedMs);
+    const header: RecordHeader = {
+      log: this.#origin,
+      index: this.#tree.size,
+      prev: this.#link,
+      sealed: new Date(sealedMs).toISOString(),
+      source,
+      kind,
+      payloadByteLength: payload.length,
+      storedByteLength: stored.length,
+      storedHash: sha256(stored),
+      entryCount: entries.length,
+      root: rootOf(sha256, leaves),
+    };
+    const headerBytes = encodeHeader(header);
+    const frame = Buffer.concat([headerBytes, stored]);
+    const starts =
+      this.#file < 0 || this.#byteLength + frame.length > this.#options.segmentByteLengthMax;
+    if (starts && this.#byteLength > 0) this.#closeFile();
+    if (this.#file < 0) this.#startSegment();
+    // A crash in here leaves no frame, a torn one, or a whole one: recovery cuts the torn one, and nobody was told of
+    // any. One frame is under way at most, so a bad frame that another follows is never the work of a crash.
+    this.#files.append(this.#file, frame);
+    this.#files.sync(this.#file);
+    if (this.#byteLength === 0) {
+      // The file's name must be as durable as its bytes; the segment before is finished from here on.
+      this.#files.syncDirectory(join(this.#options.dir, SEGMENTS));
+    }
+    this.#byteLength += frame.length;
+    this.#take(header, headerBytes);
+    return { header, leaves };
+  }
+
+  /** Seals events of the writer itself. */
+  appendControl(events: readonly ControlEvent[]): AppendedRecord {
+    const timeMs = Math.max(this.#options.now(), this.#sealedMs);
+    return this.append(
+      'control',
+      WRITER_SOURCE,
+      events.map((event) => encodeControl(event, timeMs)),
+    );
+  }
+
+  /** Signs the head, unless it is signed already; returns the checkpoint note that now stands in the directory. */
+  checkpoint(): void {
+    const head: Head = { size: this.#tree.size, root: this.#tree.root() };
+    if (head.size === 0 || head.size === this.#signed.size) return;
+    const { dir, signer } = this.#options;
+    // A crash before this line: nothing was signed. After it: this head may have been, so no other head of its size
+    // ever will be (invariant 4), and recovery never cuts below it (invariant 5).
+    replaceFile(this.#files, join(dir, SIGNING), encodeSigning(head));
+    this.#signed = head;
+    const text = encodeCheckpointText(this.#origin, head);
+    const note = encodeNote(text, [{ verifier: signer.verifier, signature: signer.sign(text) }]);
+    // A crash before this leaves the checkpoint before; the same head is signed again at the next open.
+    replaceFile(this.#files, join(dir, CHECKPOINT), note);
+  }
+
+  /** Gives the files back. Seals nothing: `closed` and the last checkpoint are the sealer's to order. */
+  close(): void {
+    this.#closeFile();
+  }
+
+  #closeFile(): void {
+    if (this.#file >= 0) this.#files.close(this.#file);
+    this.#file = -1;
+    this.#byteLength = 0;
+  }
+
+  #startSegment(): void {
+    this.#segment = this.#tree.size;
+    const path = join(this.#options.dir, SEGMENTS, segmentName(this.#segment));
+    this.#file = this.#files.open(path, 'create');
+    this.#byteLength = 0;
+  }
+
+  #take(header: RecordHeader, headerBytes: Uint8Array): void {
+    this.#link = leafHash(sha256, headerBytes);
+    this.#tree.append(this.#link);
+    this.#sealedMs = Date.parse(header.sealed);
+    this.#lastRoot = header.root;
+  }
+
+  /** Start-up and recovery are this one path: read what is there, cut what no one was told of, and go on. */
+  #recover(): void {
+    const { dir } = this.#options;
+    const signingBytes = this.#files.readAll(join(dir, SIGNING));
+    const names = this.#files.list(join(dir, SEGMENTS)) ?? [];
+    if (signingBytes === undefined) {
+      if (names.length > 0) {
+        throw new DamagedLogError(
+          'there are segments but no `signing` file: what was signed is not known',
+        );
+      }
+      makeDurableDirectory(this.#files, join(dir, SEGMENTS));
+      // A crash before this line leaves an empty directory; after it, a log of size 0.
+      replaceFile(this.#files, join(dir, SIGNING), encodeSigning(this.#signed));
+    } else {
+      this.#signed = parseSigning(signingBytes);
+    }
+    this.#readSegments(names);
+    const recovered = this.#sealRecovery();
+    const { size } = this.#tree;
+    if (size < this.#signed.size) {
+      throw new DamagedLogError(`${size} records, but ${this.#signed.size} were signed`);
+    }
+    const opened: ControlEvent = {
+      name: 'opened',
+      size,
+      root: this.#tree.root(),
+      ...this.#options.opened,
+    };
+    this.appendControl([opened]);
+    if (recovered !== undefined) {
+      this.appendControl([recovered]);
+      // A crash before this line: the next start seals `recovered` once more, which is true twice.
+      this.#files.remove(join(dir, RECOVERY));
+    }
+    this.checkpoint();
+  }
+
+  #readSegments(names: readonly string[]): void {
+    const { dir } = this.#options;
+    for (const [position, name] of names.entries()) {
+      if (parseSegmentName(name) !== this.#tree.size) {
+        throw new DamagedLogError(
+          `segments/${name} is not the segment of record ${this.#tree.size}`,
+        );
+      }
+      const isLast = position === names.length - 1;
+      const path = join(dir, SEGMENTS, name);
+      this.#segment = this.#tree.size;
+      if (isLast) this.#readLastSegment(path, name);
+      else this.#readHeaders(path, name);
+    }
+  }
+
+  /** Finished segments: headers alone, for the tree over them binds the rest. */
+  #readHeaders(path: string, name: string): void {
+    const file = this.#files.open(path, 'read');
+    try {
+      const byteLength = this.#files.byteLength(file);
+      const buffer = new Uint8Array(HEADER_BYTE_LENGTH_MAX);
+      for (let at = 0; at < byteLength; ) {
+        const filled = this.#files.read(file, buffer, at);
+        const { header, headerBytes } = this.#readHeader(buffer.subarray(0, filled), 0, name);
+        at += headerBytes.length + header.storedByteLength;
+        if (at > byteLength)
+          throw new DamagedLogError(`segments/${name} ends in the middle of a record`);
+        this.#continue(header, headerBytes, name);
+      }
+    } finally {
+      this.#files.close(file);
+    }
+  }
+
+  #readHeader(
+    bytes: Uint8Array,
+    at: number,
+    name: string,
+  ): { header: RecordHeader; headerBytes: Uint8Array } {
+    try {
+      const end = headerEnd(bytes, at);
+      if (end === undefined) throw new Error('the header is cut off');
+      const headerBytes = bytes.slice(at, end);
+      return { header: parseHeader(headerBytes), headerBytes };
+    } catch (error) {
+      throw new DamagedLogError(`segments/${name} record ${this.#tree.size}: ${causeText(error)}`);
+    }
+  }
+
+  /** The one segment that may end in a torn frame. */
+  #readLastSegment(path: string, name: string): void {
+    const file = this.#files.open(path, 'existing');
+    const byteLength = this.#files.byteLength(file);
+    if (byteLength > SEGMENT_BYTE_LENGTH_MAX)
+      throw new DamagedLogError(`segments/${name} has ${byteLength} bytes`);
+    const bytes = new Uint8Array(byteLength);
+    this.#files.read(file, bytes, 0);
+    let at = 0;
+    while (at < bytes.length) {
+      let frame: ReturnType<typeof readFrame>;
+      try {
+        frame = readFrame(bytes, at);
+      } catch {
+        frame = undefined;
+      }
+      // A frame whose stored bytes do not hash is torn as well: its header reached the disk before its payload.
+      if (frame === undefined || !equalBytes(sha256(frame.stored), frame.header.storedHash)) break;
+      this.#continue(frame.header, frame.headerBytes, name);
+      at = frame.end;
+    }
+    this.#file = file;
+    this.#byteLength = at;
+    if (at < bytes.length) this.#cut(bytes, at, name);
+  }
+
+  #continue(header: RecordHeader, headerBytes: Uint8Array, name: string): void {
+    const where = `segments/${name} record ${this.#tree.size}`;
+    if (header.log !== this.#origin)
+      throw new DamagedLogError(`${where} belongs to the log ${header.log}`);
+    if (header.index !== this.#tree.size || !equalBytes(header.prev, this.#link)) {
+      throw new DamagedLogError(`${where} does not continue the record before it`);
+    }
+    this.#take(header, headerBytes);
+    if (
+      this.#tree.size === this.#signed.size &&
+      !equalBytes(this.#tree.root(), this.#signed.root)
+    ) {
+      throw new DamagedLogError(`${where}: the log has another root than was signed`);
+    }
+  }
+
+  /** Cuts what stands behind the last whole frame, and remembers it until it is sealed (invariant 5). */
+  #cut(bytes: Uint8Array, at: number, name: string): void {
+    const { dir } = this.#options;
+    if (this.#tree.size < this.#signed.size) {
+      throw new DamagedLogError(
+        `segments/${name} record ${this.#tree.size} is damaged, and was signed`,
+      );
+    }
+    if (followedByFrame(bytes, at)) {
+      throw new DamagedLogError(
+        `segments/${name} record ${this.#tree.size} is damaged, and records follow it`,
+      );
+    }
+    // A crash before the truncation repeats this; after it, the file tells what was cut.
+    replaceFile(
+      this.#files,
+      join(dir, RECOVERY),
+      Buffer.concat([fromLatin1(`${this.#segment} ${at}\n`), bytes.subarray(at)]),
+    );
+    this.#files.truncate(this.#file, at);
+    this.#files.sync(this.#file);
+  }
+
+  #sealRecovery(): ControlEvent | undefined {
+    const bytes = this.#files.readAll(join(this.#options.dir, RECOVERY));
+    if (bytes === undefined) return undefined;
+    const end = bytes.indexOf(0x0a);
+    const [segment, offset] = latin1(bytes, 0, Math.max(0, end)).split(' ').map(parseDecimal);
+    if (segment === undefined || offset === undefined)
+      throw new DamagedLogError('recovery: not a place and bytes');
+    const cut = bytes.subarray(end + 1);
+    return {
+      name: 'recovered',
+      segment,
+      offset,
+      byteLength: cut.length,
+      sha256: sha256(cut),
+      cut: cut.subarray(0, RECOVERED_BYTE_LENGTH_MAX),
+    };
+  }
+}
+
+/** True where a whole record with matching stored bytes stands anywhere behind `at`: then `at` is no torn tail. */
+function followedByFrame(bytes: Uint8Array, at: number): boolean {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let next = view.indexOf('sealspan/record@v1\n', at + 1); next >= 0; ) {
+    try {
+      const frame = readFrame(bytes, next);
+      if (frame !== undefined && equalBytes(sha256(frame.stored), frame.header.storedHash))
+        return true;
+    } catch {
+      // Not a record: payload bytes can spell anything.
+    }
+    next = view.indexOf('sealspan/record@v1\n', next + 1);
+  }
+  return false;
+}
+
+function causeText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
