@@ -114,7 +114,7 @@ export function verifyInclusion(
   path: readonly Hash[],
   root: Hash,
 ): boolean {
-  if (!isPosition(index, size)) return false;
+  if (!isPosition(index, size) || ![leaf, ...path].every(isHash)) return false;
   // RFC 9162 section 2.1.3.2: `last` walks up beside the index and tells which levels have a right sibling.
   let at = index;
   let last = size - 1;
@@ -138,6 +138,11 @@ export function verifyInclusion(
 
 function isPosition(index: number, size: number): boolean {
   return Number.isSafeInteger(index) && Number.isSafeInteger(size) && index >= 0 && index < size;
+}
+
+/** Proofs are an attacker's words: a sibling of another length would pad or overrun the node it is copied into. */
+function isHash(part: Uint8Array): boolean {
+  return part.length === HASH_BYTE_LENGTH;
 }
 
 /**
@@ -171,16 +176,16 @@ export function verifyConsistency(
   if (!isPosition(oldSize, newSize + 1) || oldSize === 0) return false;
   if (oldSize === newSize) return proof.length === 0 && equalBytes(oldRoot, newRoot);
   // RFC 9162 section 2.1.4.2.
-  const isPowerOfTwo = Number.isInteger(Math.log2(oldSize));
-  const path = isPowerOfTwo ? [oldRoot, ...proof] : proof;
-  const first = path[0];
-  if (first === undefined) return false;
   let at = oldSize - 1;
   let last = newSize - 1;
   while (at % 2 === 1) {
     at = (at - 1) / 2;
     last = Math.floor(last / 2);
   }
+  // Nothing left of `at`: the old size is a power of two, its root a node of the new tree, and not in the proof.
+  const path = at === 0 ? [oldRoot, ...proof] : proof;
+  const first = path[0];
+  if (first === undefined || !path.every(isHash)) return false;
   let oldHash = first;
   let newHash = first;
   for (const sibling of path.slice(1)) {
