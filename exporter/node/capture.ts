@@ -50,6 +50,8 @@ export interface CaptureOptions {
   readonly pendingByteLengthMax?: number;
   /** How long a span waits for others to share a chunk with, unless someone waits for it. 10 ms unless given. */
   readonly gatherDelayMs?: number;
+  /** Serialise and submit each span before its end returns; `submit` may then block. False unless given. */
+  readonly sync?: boolean;
   /** How long spans wait for attributes of a resource that are still being detected. 1 s unless given. */
   readonly resourceDelayMsMax?: number;
   /** How long a flush or shutdown of the application's SDK waits for seals. 10 s unless given. */
@@ -342,6 +344,7 @@ class SpanCapture implements Capture {
     if (captured.acceptIndex !== 0 || captured.outcome !== undefined) return;
     this.endedCount++;
     this.pending.accept(captured, span);
+    if (this.options.sync) this.pending.drainSync();
   }
 
   private find(span: ReadableSpanLike): Captured | undefined {

@@ -48,8 +48,9 @@ export interface LogWriterOptions {
   readonly now: () => number;
   /** What `opened` says of this writer. */
   readonly opened: Pick<OpenedEvent, 'writer' | 'instance' | 'configuration' | 'heartbeatMs'>;
-  /** A segment is finished at this many bytes. */
+  /** A segment is finished at this many bytes, or at this age, whichever comes first. */
   readonly segmentByteLengthMax: number;
+  readonly segmentAgeMsMax: number;
 }
 
 /** A record that is durable, as the writer's consumers need it. */
@@ -102,8 +103,10 @@ export class LogWriter {
   #file = -1;
   #segment = 0;
   #byteLength = 0;
-  /** Roots of the last record, to recognise it after a failed append. */
+  #segmentStartMs = 0;
+  /** Root over the entries of the newest record. */
   #lastRoot: Hash = NO_LINK;
+  #found: { readonly size: number; readonly lastRoot: Hash } = { size: 0, lastRoot: NO_LINK };
 
   private constructor(options: LogWriterOptions) {
     this.#options = options;
@@ -137,9 +140,9 @@ export class LogWriter {
     return this.#origin;
   }
 
-  /** Root over the entries of the newest record. */
-  get lastRoot(): Hash {
-    return this.#lastRoot;
+  /** What was on disk at open: how many records, and the entries' root of the newest, to recognise a failed append by. */
+  get found(): { readonly size: number; readonly lastRoot: Hash } {
+    return this.#found;
   }
 
   /** First record index of the segment being written: all before it are finished. */
@@ -173,9 +176,10 @@ export class LogWriter {
     };
     const headerBytes = encodeHeader(header);
     const frame = Buffer.concat([headerBytes, stored]);
-    const starts =
-      this.#file < 0 || this.#byteLength + frame.length > this.#options.segmentByteLengthMax;
-    if (starts && this.#byteLength > 0) this.#closeFile();
+    const isFull =
+      this.#byteLength + frame.length > this.#options.segmentByteLengthMax ||
+      sealedMs - this.#segmentStartMs >= this.#options.segmentAgeMsMax;
+    if (isFull && this.#byteLength > 0) this.#closeFile();
     if (this.#file < 0) this.#startSegment();
     // A crash in here leaves no frame, a torn one, or a whole one: recovery cuts the torn one, and nobody was told of
     // any. One frame is under way at most, so a bad frame that another follows is never the work of a crash.
@@ -200,7 +204,10 @@ export class LogWriter {
     );
   }
 
-  /** Signs the head, unless it is signed already; returns the checkpoint note that now stands in the directory. */
+  /**
+   * Signs the head, unless it is signed already.
+   * @throws Error of the file system, after which the writer must be closed and opened again
+   */
   checkpoint(): void {
     const head: Head = { size: this.#tree.size, root: this.#tree.root() };
     if (head.size === 0 || head.size === this.#signed.size) return;
@@ -231,6 +238,12 @@ export class LogWriter {
     const path = join(this.#options.dir, SEGMENTS, segmentName(this.#segment));
     this.#file = this.#files.open(path, 'create');
     this.#byteLength = 0;
+    this.#segmentStartMs = Math.max(this.#options.now(), this.#sealedMs);
+  }
+
+  /** Lets the next record begin a segment, so that all before it are finished and can be archived. */
+  finishSegment(): void {
+    if (this.#byteLength > 0) this.#closeFile();
   }
 
   #take(header: RecordHeader, headerBytes: Uint8Array): void {
@@ -260,6 +273,7 @@ export class LogWriter {
     this.#readSegments(names);
     const recovered = this.#sealRecovery();
     const { size } = this.#tree;
+    this.#found = { size, lastRoot: this.#lastRoot };
     if (size < this.#signed.size) {
       throw new DamagedLogError(`${size} records, but ${this.#signed.size} were signed`);
     }
@@ -275,7 +289,6 @@ export class LogWriter {
       // A crash before this line: the next start seals `recovered` once more, which is true twice.
       this.#files.remove(join(dir, RECOVERY));
     }
-    this.checkpoint();
   }
 
   #readSegments(names: readonly string[]): void {

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The one configuration: `sealspan.yaml`, overridden by `SEALSPAN_*`, with the standard `OTEL_*` variables honoured.
+ * What it gives back was checked whole; what it refuses it names by path and line, with what was found and expected.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join, resolve } from 'node:path';
+import { isAlias, LineCounter, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { type Governance, governanceSchema } from '../../semconv/index.ts';
+import { isOrigin } from '../log/header.ts';
+import { readSecret, sha256 } from './keys.ts';
+import {
+  causeOf,
+  type OtlpClientConfig,
+  type OtlpTls,
+  otlpClientConfigFromEnv,
+} from './otlp-config.ts';
+
+/** What a person wrote that can not be: shown as it is, exit status 2. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+const milliseconds = (min: number, max: number) => z.number().int().min(min).max(max);
+const name = z
+  .string()
+  .refine(isOrigin, 'expected lower case letters, digits, dots, dashes, underscores and slashes');
+
+const backendSchema = z.strictObject({
+  protocol: z.enum(['grpc', 'http/protobuf']).default('http/protobuf'),
+  endpoint: z.string(),
+  headers: z.record(z.string(), z.string()).optional(),
+  compression: z.enum(['gzip', 'none']).optional(),
+  timeoutMs: milliseconds(1, 600_000).optional(),
+  tls: z
+    .strictObject({
+      ca: z.string().optional(),
+      cert: z.string().optional(),
+      key: z.string().optional(),
+      insecure: z.boolean().optional(),
+    })
+    .optional(),
+});
+
+const schema = z.strictObject({
+  /** Where log directories are, one for each instance. */
+  dir: z.string().min(1).default('./sealspan-log'),
+  /** Permanent name of the log, the instance left out. */
+  origin: name.optional(),
+  instance: z
+    .string()
+    .regex(
+      /^[a-z0-9][a-z0-9_-]{0,63}$/,
+      'expected lower case letters, digits, dashes and underscores',
+    )
+    .optional(),
+  /** `group`: durable within `groupCommitMs`. `sync`: durable before a span's end returns. */
+  mode: z.enum(['group', 'sync']).default('group'),
+  groupCommitMs: milliseconds(0, 10_000).default(10),
+  checkpointMs: milliseconds(1, 600_000).default(1000),
+  heartbeatMs: milliseconds(100, 86_400_000).default(60_000),
+  /** File with the signing key (PKCS #8 PEM); without it the log makes one of its own. */
+  keyFile: z.string().optional(),
+  forwarding: z.enum(['through', 'direct', 'off']).optional(),
+  backend: backendSchema.optional(),
+  archive: z.union([z.strictObject({ directory: z.string().min(1) }), z.literal('off')]).optional(),
+  segment: z
+    .strictObject({
+      byteLengthMax: z
+        .number()
+        .int()
+        .min(4096)
+        .max(128 * 1024 * 1024)
+        .default(16 * 1024 * 1024),
+      ageMsMax: milliseconds(100, 86_400_000).default(10_000),
+    })
+    .prefault({}),
+  content: z.enum(['digest', 'omit', 'full']).optional(),
+  governance: governanceSchema.optional(),
+  pendingByteLengthMax: z
+    .number()
+    .int()
+    .min(1024)
+    .default(64 * 1024 * 1024),
+  /** Start although sealing can not: unaudited, and loud about it. */
+  failOpen: z.boolean().default(false),
+});
+
+/** What a person may say. Everything has a default. */
+export interface ConfigInput {
+  /** Where log directories are, one for each instance. `./sealspan-log` unless given. */
+  readonly dir?: string | undefined;
+  /** Permanent name of the log, the instance left out. Service and host name unless given. */
+  readonly origin?: string | undefined;
+  /** Name of the log directory below `dir`; the first free number unless given. */
+  readonly instance?: string | undefined;
+  /** `group` (default): durable within `groupCommitMs`. `sync`: durable before a span's end returns. */
+  readonly mode?: 'group' | 'sync' | undefined;
+  readonly groupCommitMs?: number | undefined;
+  readonly checkpointMs?: number | undefined;
+  readonly heartbeatMs?: number | undefined;
+  /** File with the signing key (PKCS #8 PEM); without it the log makes one of its own. */
+  readonly keyFile?: string | undefined;
+  /** Who else sees governed spans, and when; `direct` where a backend is given, else `through`. */
+  readonly forwarding?: 'through' | 'direct' | 'off' | undefined;
+  /** Where `direct` forwards to; the standard `OTEL_EXPORTER_OTLP_*` variables unless given. */
+  readonly backend?: BackendInput | undefined;
+  /** Where finished segments are copied to; `archive` beside the log unless given. */
+  readonly archive?: { readonly directory: string } | 'off' | undefined;
+  readonly segment?:
+    | { readonly byteLengthMax?: number | undefined; readonly ageMsMax?: number | undefined }
+    | undefined;
+  /** What is kept of prompts and answers: keyed digests unless given. */
+  readonly content?: 'digest' | 'omit' | 'full' | undefined;
+  /** Governance values that hold for the whole process. */
+  readonly governance?: Governance | undefined;
+  /** Bytes of spans that may wait for a disk that is away. 64 MiB unless given. */
+  readonly pendingByteLengthMax?: number | undefined;
+  /** Start although sealing can not: unaudited, and loud about it. */
+  readonly failOpen?: boolean | undefined;
+}
+
+export interface BackendInput {
+  readonly protocol?: 'grpc' | 'http/protobuf' | undefined;
+  readonly endpoint: string;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly compression?: 'gzip' | 'none' | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly tls?: OtlpTls | undefined;
+}
+
+/** The configuration in force. */
+export interface Config {
+  readonly dir: string;
+  readonly instance: string | undefined;
+  readonly originBase: string;
+  readonly originIsChosen: boolean;
+  readonly mode: 'group' | 'sync';
+  readonly groupCommitMs: number;
+  readonly checkpointMs: number;
+  readonly heartbeatMs: number;
+  /** Secret. */
+  readonly keyPem: string | undefined;
+  readonly forwarding: 'through' | 'direct' | 'off';
+  readonly backend: OtlpClientConfig | undefined;
+  readonly archiveDirectory: string | undefined;
+  readonly segment: { readonly byteLengthMax: number; readonly ageMsMax: number };
+  readonly content: 'digest' | 'omit' | 'full' | undefined;
+  readonly governance: Governance | undefined;
+  readonly pendingByteLengthMax: number;
+  readonly failOpen: boolean;
+  /** Digest of the configuration in force, without secrets; sealed with `opened`. */
+  readonly hash: Uint8Array;
+}
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** Variables that override single settings, and how their text is read. */
+const VARIABLES: readonly (readonly [
+  variable: string,
+  path: string,
+  type: 'text' | 'number' | 'boolean',
+])[] = [
+  ['SEALSPAN_DIR', 'dir', 'text'],
+  ['SEALSPAN_ORIGIN', 'origin', 'text'],
+  ['SEALSPAN_INSTANCE', 'instance', 'text'],
+  ['SEALSPAN_MODE', 'mode', 'text'],
+  ['SEALSPAN_GROUP_COMMIT_MS', 'groupCommitMs', 'number'],
+  ['SEALSPAN_HEARTBEAT_MS', 'heartbeatMs', 'number'],
+  ['SEALSPAN_KEY_FILE', 'keyFile', 'text'],
+  ['SEALSPAN_FORWARDING', 'forwarding', 'text'],
+  ['SEALSPAN_CONTENT', 'content', 'text'],
+  ['SEALSPAN_FAIL_OPEN', 'failOpen', 'boolean'],
+];
+
+/** `${VAR}` and `${VAR:-default}` in a value, as OpenTelemetry's configuration files have them. */
+function substitute(value: unknown, env: Env): unknown {
+  if (typeof value === 'string') {
+    const whole = value.replace(
+      /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g,
+      (_, variable: string, otherwise: string | undefined) => env[variable] || (otherwise ?? ''),
+    );
+    if (whole === value) return value;
+    // A substituted scalar has the type that it would have had in place (`${PORT:-1}` is a number).
+    if (whole === 'true' || whole === 'false') return whole === 'true';
+    return /^(?:0|[1-9][0-9]{0,14})$/.test(whole) ? Number(whole) : whole;
+  }
+  if (Array.isArray(value)) return value.map((item) => substitute(item, env));
+  if (typeof value === 'object' && value !== null) {
+    return Object.fromEntries(
+      Object.entries(value).map(([key, item]) => [key, substitute(item, env)]),
+    );
+  }
+  return value;
+}
+
+interface Source {
+  readonly value: Record<string, unknown>;
+  /** Where a setting stands, for people: `sealspan.yaml:4`, or the variable's name. */
+  readonly place: (path: readonly PropertyKey[]) => string;
+}
+
+const FILE_BYTE_LENGTH_MAX = 1024 * 1024;
+
+function readYaml(path: string, env: Env): Source {
+  const text = readFileSync(path, 'utf8');
+  if (text.length > FILE_BYTE_LENGTH_MAX) throw new ConfigError(`${path}: larger than 1 MiB`);
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  const problem = document.errors[0];
+  if (problem !== undefined) {
+    throw new ConfigError(
+      `${path}:${problem.linePos?.[0].line ?? 1}: ${problem.message.split('\n')[0]}`,
+    );
+  }
+  const value: unknown = document.toJS({ maxAliasCount: 100 }) ?? {};
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ConfigError(
+      `${path}:1: found ${Array.isArray(value) ? 'a list' : typeof value}, expected settings`,
+    );
+  }
+  const place = (at: readonly PropertyKey[]): string => {
+    for (let length = at.length; length > 0; length--) {
+      const node = document.getIn(at.slice(0, length), true);
+      const range =
+        isAlias(node) || typeof node !== 'object' || node === null || !('range' in node)
+          ? undefined
+          : node.range;
+      if (Array.isArray(range)) return `${path}:${lines.linePos(range[0]).line}`;
+    }
+    return path;
+  };
+  return { value: substitute(value, env) as Record<string, unknown>, place };
+}
+
+/** Takes what a person may write as an origin's part out of any text. */
+function nameOf(text: string): string {
+  return (
+    text
+      .toLowerCase()
+      .replace(/[^a-z0-9._-]+/g, '-')
+      .replace(/^[^a-z0-9]+/, '')
+      .slice(0, 80) || 'service'
+  );
+}
+
+function serviceName(env: Env): string {
+  const inResource = /(?:^|,)service\.name=([^,]*)/.exec(env.OTEL_RESOURCE_ATTRIBUTES ?? '')?.[1];
+  return env.OTEL_SERVICE_NAME || inResource || 'service';
+}
+
+function found(input: unknown, path: readonly PropertyKey[]): string {
+  let value = input;
+  for (const key of path) value = (value as Record<PropertyKey, unknown> | undefined)?.[key];
+  return value === undefined ? 'nothing' : JSON.stringify(value);
+}
+
+/**
+ * Reads the configuration. `overrides` are what a program gives; they win over variables, and those over the file.
+ * The file is `SEALSPAN_CONFIG`, or `sealspan.yaml` in the working directory if it is there.
+ * @throws ConfigError naming path, line, what was found and what was expected
+ */
+export function readConfig(env: Env, overrides: ConfigInput = {}): Config {
+  const path = env.SEALSPAN_CONFIG || (existsSync('sealspan.yaml') ? 'sealspan.yaml' : undefined);
+  let file: Source = { value: {}, place: () => 'configuration' };
+  if (path !== undefined) {
+    try {
+      file = readYaml(path, env);
+    } catch (error) {
+      if (error instanceof ConfigError) throw error;
+      throw new ConfigError(`${path}: ${causeOf(error)}`);
+    }
+  }
+  const input: Record<string, unknown> = { ...file.value };
+  const places = new Map<string, string>();
+  for (const [variable, setting, type] of VARIABLES) {
+    const text = env[variable];
+    if (text === undefined || text === '') continue;
+    const readable = type !== 'boolean' || text === 'true' || text === 'false';
+    input[setting] =
+      type === 'number' ? Number(text) : type === 'boolean' && readable ? text === 'true' : text;
+    places.set(setting, variable);
+  }
+  for (const [setting, value] of Object.entries(overrides)) {
+    if (value === undefined) continue;
+    input[setting] = value;
+    places.set(setting, 'options');
+  }
+  const parsed = schema.safeParse(input);
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map((issue) => {
+      const place = places.get(String(issue.path[0])) ?? file.place(issue.path);
+      const at = issue.path.length === 0 ? '' : ` ${issue.path.join('.')}`;
+      return `${place}:${at}: found ${found(input, issue.path)}, ${issue.message}`;
+    });
+    throw new ConfigError(lines.join('\n'));
+  }
+  return complete(parsed.data, env);
+}
+
+function complete(settings: z.output<typeof schema>, env: Env): Config {
+  // The standard variables tell where to; that sealspan forwards at all is for the person to say.
+  const backend =
+    (settings.backend as OtlpClientConfig | undefined) ??
+    (settings.forwarding === 'direct' ? otlpClientConfigFromEnv(env, 'traces') : undefined);
+  const forwarding = settings.forwarding ?? (backend === undefined ? 'through' : 'direct');
+  let keyPem = env.SEALSPAN_KEY || undefined;
+  if (settings.keyFile !== undefined) {
+    try {
+      keyPem = readSecret(settings.keyFile);
+    } catch (error) {
+      throw new ConfigError(`keyFile: ${causeOf(error)}`);
+    }
+  }
+  // Headers may hold credentials; nothing else in here is secret.
+  const digested = JSON.stringify({ ...settings, backend: backend?.endpoint });
+  const dir = resolve(settings.dir);
+  const { archive } = settings;
+  return {
+    dir,
+    instance: settings.instance,
+    originBase: settings.origin ?? `${nameOf(serviceName(env))}/${nameOf(hostname())}`,
+    originIsChosen: settings.origin !== undefined,
+    mode: settings.mode,
+    groupCommitMs: settings.groupCommitMs,
+    checkpointMs: settings.checkpointMs,
+    heartbeatMs: settings.heartbeatMs,
+    keyPem,
+    forwarding,
+    backend: forwarding === 'direct' ? backend : undefined,
+    archiveDirectory:
+      archive === 'off' ? undefined : resolve(archive?.directory ?? join(dir, 'archive')),
+    segment: settings.segment,
+    content: settings.content,
+    governance: settings.governance as Governance | undefined,
+    pendingByteLengthMax: settings.pendingByteLengthMax,
+    failOpen: settings.failOpen,
+    hash: sha256(new TextEncoder().encode(digested)),
+  };
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `sealspan/exporter`: capture, sealing, forwarding and archiving for a Node service. Importing it starts nothing. */
+export { type AttachOutcome, attach, watchRegistration } from './attach.ts';
+export {
+  type Audit,
+  type AuditHooks,
+  type AuditStatus,
+  openAudit,
+  openAuditWith,
+  StartError,
+} from './audit.ts';
+export type { Capture, CaptureStats, ExporterOptions, Forwarding } from './capture.ts';
+export {
+  type BackendInput,
+  type Config,
+  ConfigError,
+  type ConfigInput,
+  readConfig,
+} from './config.ts';
+export { nodePrimitives } from './keys.ts';
+export type { OtlpClientConfig, OtlpTls } from './otlp-config.ts';
+export type { SealOutcome } from './pending.ts';

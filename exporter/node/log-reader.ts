@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Reads a log directory: whole for the verifier, record by record for those that follow it, headers alone for roots.
+ * Checks nothing beyond what it needs to find its way; verifying is the log core's.
+ */
+import { type FileHandle, open, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { splitPayload } from '../log/entries.ts';
+import { headerEnd, parseHeader, type RecordHeader } from '../log/header.ts';
+import {
+  HEADER_BYTE_LENGTH_MAX,
+  NOTE_BYTE_LENGTH_MAX,
+  SEGMENT_BYTE_LENGTH_MAX,
+} from '../log/limits.ts';
+import { leafHash, Tree } from '../log/merkle.ts';
+import type { Head } from '../log/note.ts';
+import { parseSegmentName, segmentName } from '../log/segment.ts';
+import type { NamedBytes } from '../log/verify.ts';
+import type { FinishedSegment } from './archiver.ts';
+import type { StoredRecord } from './forward.ts';
+import { nodePrimitives, sha256 } from './keys.ts';
+
+async function namesIn(path: string): Promise<string[]> {
+  try {
+    return (await readdir(path)).sort();
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+async function readBounded(path: string, byteLengthMax: number): Promise<Uint8Array> {
+  const file = await open(path, 'r');
+  try {
+    const { size } = await file.stat();
+    if (size > byteLengthMax)
+      throw new Error(`${path}: ${size} bytes, at most ${byteLengthMax} are read`);
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
+}
+
+/** All files below `segments/`, in the order of their names, each read when it is its turn. */
+export async function* readSegmentFiles(dir: string): AsyncGenerator<NamedBytes, void, undefined> {
+  for (const name of await namesIn(join(dir, 'segments'))) {
+    yield { name, bytes: await readBounded(join(dir, 'segments', name), SEGMENT_BYTE_LENGTH_MAX) };
+  }
+}
+
+/** The checkpoint of a log directory, and those of an archive (`checkpoints/`). */
+export async function readCheckpointFiles(dir: string): Promise<NamedBytes[]> {
+  const found: NamedBytes[] = [];
+  for (const name of await namesIn(join(dir, 'checkpoints'))) {
+    const bytes = await readBounded(join(dir, 'checkpoints', name), NOTE_BYTE_LENGTH_MAX);
+    found.push({ name: `checkpoints/${name}`, bytes });
+  }
+  if ((await namesIn(dir)).includes('checkpoint')) {
+    found.push({
+      name: 'checkpoint',
+      bytes: await readBounded(join(dir, 'checkpoint'), NOTE_BYTE_LENGTH_MAX),
+    });
+  }
+  return found;
+}
+
+interface HeaderAt {
+  readonly header: RecordHeader;
+  readonly headerBytes: Uint8Array;
+  readonly storedStart: number;
+}
+
+/** The record at `position` of an open segment; undefined at its end. */
+async function readHeaderAt(file: FileHandle, position: number): Promise<HeaderAt | undefined> {
+  const buffer = Buffer.allocUnsafe(HEADER_BYTE_LENGTH_MAX);
+  const { bytesRead } = await file.read(buffer, 0, buffer.length, position);
+  const end = headerEnd(buffer.subarray(0, bytesRead), 0);
+  if (end === undefined) return undefined;
+  const headerBytes = Uint8Array.prototype.slice.call(buffer, 0, end);
+  return { header: parseHeader(headerBytes), headerBytes, storedStart: position + end };
+}
+
+/** Head of the first `size` records as they lie on disk; undefined where there are fewer. */
+export async function headAt(dir: string, size: number): Promise<Head | undefined> {
+  const tree = new Tree(sha256);
+  for (const name of await namesIn(join(dir, 'segments'))) {
+    const file = await open(join(dir, 'segments', name), 'r');
+    try {
+      for (let at = 0; tree.size < size; ) {
+        const found = await readHeaderAt(file, at);
+        if (found === undefined) break;
+        tree.append(leafHash(sha256, found.headerBytes));
+        at = found.storedStart + found.header.storedByteLength;
+      }
+    } finally {
+      await file.close();
+    }
+    if (tree.size === size) return { size, root: tree.root() };
+  }
+  return undefined;
+}
+
+/** Segments before the one that begins at `current`. */
+export async function* finishedSegments(
+  dir: string,
+  current: () => number,
+): AsyncGenerator<FinishedSegment, void, undefined> {
+  const firsts = (await namesIn(join(dir, 'segments')))
+    .map(parseSegmentName)
+    .filter((index) => index !== undefined);
+  for (const [position, firstIndex] of firsts.entries()) {
+    const nextIndex = firsts[position + 1];
+    if (nextIndex === undefined || nextIndex > current()) return;
+    const path = join(dir, 'segments', segmentName(firstIndex));
+    const file = await open(path, 'r');
+    const { size } = await file.stat().finally(() => file.close());
+    yield { firstIndex, nextIndex, path, byteLength: size };
+  }
+}
+
+/** Follows a log: gives its records from any index on, and remembers where it was, so that going on costs no search. */
+export interface LogFollower {
+  /** Records `fromIndex` to `head() - 1`, in order, then ends. */
+  read(fromIndex: number): AsyncGenerator<StoredRecord, void, undefined>;
+}
+
+/** @param head how many records are durable by now: none behind it is read (invariant 1) */
+export function openLogFollower(dir: string, head: () => number): LogFollower {
+  let place = { index: 0, segment: 0, position: 0 };
+
+  const seek = async (index: number): Promise<void> => {
+    if (index === place.index) return;
+    const firsts = (await namesIn(join(dir, 'segments')))
+      .map(parseSegmentName)
+      .filter((first) => first !== undefined && first <= index);
+    const segment = firsts.at(-1);
+    if (segment === undefined) throw new Error(`no segment holds record ${index}`);
+    place = { index: segment, segment, position: 0 };
+  };
+
+  return {
+    async *read(fromIndex) {
+      if (fromIndex >= head()) return;
+      await seek(fromIndex);
+      let file = await open(join(dir, 'segments', segmentName(place.segment)), 'r');
+      try {
+        while (place.index < head()) {
+          const found = await readHeaderAt(file, place.position);
+          if (found === undefined) {
+            // The end of a finished segment: the next begins with the record that is due.
+            await file.close();
+            file = await open(join(dir, 'segments', segmentName(place.index)), 'r');
+            place = { index: place.index, segment: place.index, position: 0 };
+            continue;
+          }
+          const { header, storedStart } = found;
+          place = {
+            index: place.index + 1,
+            segment: place.segment,
+            position: storedStart + header.storedByteLength,
+          };
+          if (header.index < fromIndex) continue;
+          yield await readStored(file, header, storedStart);
+        }
+      } finally {
+        await file.close();
+      }
+    },
+  };
+}
+
+async function readStored(
+  file: FileHandle,
+  header: RecordHeader,
+  start: number,
+): Promise<StoredRecord> {
+  const stored = Buffer.allocUnsafe(header.storedByteLength);
+  await file.read(stored, 0, stored.length, start);
+  const payload = await nodePrimitives.inflate(stored, header.payloadByteLength);
+  const entries = splitPayload(payload, header.kind);
+  return {
+    index: header.index,
+    kind: header.kind,
+    source: header.source.kind,
+    entries,
+    leaves: entries.map((entry) => leafHash(sha256, entry)),
+  };
+}
+
+/** The text of a small file beside a log, or undefined. */
+export async function readTextFile(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}

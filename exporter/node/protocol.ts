@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What the event loop and the sealing thread say to each other. Types and slots only; chunks are transferred, never
+ * copied.
+ */
+import type { GapEvent, WriterCounters } from '../log/control.ts';
+import type { ArchiveStatus } from './archiver.ts';
+import type { ForwardStatus } from './forward.ts';
+import type { OtlpClientConfig } from './otlp-config.ts';
+import type { SealOutcome } from './pending.ts';
+
+/** Everything the sealing thread needs; plain data, since it crosses threads. */
+export interface SealingConfig {
+  /** Directory that holds one log directory per instance. */
+  readonly dir: string;
+  /** Name of the log directory below `dir`; undefined takes the first that no other process holds. */
+  readonly instance: string | undefined;
+  /** What origins begin with; the instance follows. */
+  readonly originBase: string;
+  /** True where a person chose `originBase`: then a log of another name is a mistake. */
+  readonly originIsChosen: boolean;
+  /** PKCS #8 PEM, or undefined for a key of the log's own, made on first run. */
+  readonly keyPem: string | undefined;
+  readonly configurationHash: Uint8Array;
+  readonly groupCommitMs: number;
+  readonly checkpointMs: number;
+  readonly heartbeatMs: number;
+  readonly segmentByteLengthMax: number;
+  readonly segmentAgeMsMax: number;
+  readonly pendingByteLengthMax: number;
+  /** Backend that sealed spans are forwarded to from the log, or undefined. */
+  readonly backend: OtlpClientConfig | undefined;
+  /** Directory of the archive, or undefined. */
+  readonly archiveDirectory: string | undefined;
+}
+
+/** Int32 slots of the shared memory between the two threads. */
+export const SLOT_STATE: number = 0;
+export const SLOT_ANSWERED: number = 1;
+export const SLOT_COUNT: number = 2;
+
+export const STATE_STARTING: number = 0;
+export const STATE_OPEN: number = 1;
+export const STATE_FAILED: number = 2;
+export const STATE_CLOSED: number = 3;
+
+export type ToSealer =
+  | {
+      readonly type: 'chunk';
+      readonly id: number;
+      readonly bytes: Uint8Array<ArrayBuffer>;
+      readonly counters: WriterCounters;
+    }
+  | { readonly type: 'gap'; readonly gap: Omit<GapEvent, 'name'> }
+  | {
+      readonly type: 'flush';
+      readonly id: number;
+      readonly deadlineMs: number;
+      readonly finishes: boolean;
+      readonly counters: WriterCounters;
+    }
+  | { readonly type: 'counters'; readonly counters: WriterCounters }
+  | { readonly type: 'close'; readonly counters: WriterCounters };
+
+/** What the sealing thread knows of itself once it is open. */
+export interface SealingState {
+  readonly origin: string;
+  readonly logDirectory: string;
+  readonly vkey: string;
+  readonly keyCreated: boolean;
+}
+
+export type FromSealer =
+  | { readonly type: 'open'; readonly state: SealingState }
+  | { readonly type: 'failed'; readonly message: string; readonly code: StartFailure }
+  | { readonly type: 'outcome'; readonly id: number; readonly outcome: SealOutcome }
+  | {
+      readonly type: 'flushed';
+      readonly id: number;
+      readonly forward: ForwardStatus | undefined;
+      readonly archive: ArchiveStatus | undefined;
+    }
+  | { readonly type: 'report'; readonly code: string; readonly message: string };
+
+/** Why sealing could not start. */
+export type StartFailure = 'locked' | 'damaged' | 'mismatch' | 'io';

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Takes requests from anywhere, seals them in groups, and answers each once it is durable or lost. Outlives the disk:
+ * what it can not write now it keeps, bounded, and goes on when the log opens again. Owns the order of the writer's
+ * own events: opened, gaps, heartbeats, closed.
+ */
+
+import { equalBytes } from '../log/bytes.ts';
+import type { GapEvent, ReceiptEvent, WriterCounters } from '../log/control.ts';
+import { controlText } from '../log/control.ts';
+import { type PayloadKind, splitRequest } from '../log/entries.ts';
+import { LogError } from '../log/errors.ts';
+import { equalSources, type RecordSource } from '../log/header.ts';
+import { leafHash, rootOf } from '../log/merkle.ts';
+import { sha256 } from './keys.ts';
+import { DamagedLogError, type LogWriter } from './log-writer.ts';
+import { causeOf } from './otlp-config.ts';
+import type { SealOutcome } from './pending.ts';
+
+/** One OTLP request to seal. All its entries go into one record, in order. */
+export interface SealRequest {
+  readonly bytes: Uint8Array;
+  readonly kind: Exclude<PayloadKind, 'control'>;
+  readonly source: RecordSource;
+  /** Called exactly once. MUST NOT throw. */
+  readonly done: (outcome: SealOutcome) => void;
+}
+
+/** What somebody should know of the writer: it can not write, or it can again. */
+export interface SealerReport {
+  readonly code: 'down' | 'up' | 'refused';
+  readonly cause: string;
+}
+
+export interface SealerOptions {
+  /** Opens the log; called again after each failure. */
+  readonly openWriter: () => LogWriter;
+  readonly now: () => number;
+  /** How long a request waits for others to share a record and an fsync with. */
+  readonly groupCommitMs: number;
+  /** How long a durable record waits for a signature at most. */
+  readonly checkpointMs: number;
+  readonly heartbeatMs: number;
+  /** Bytes of requests that may wait while the log can not be written; past it they are lost, and answered so. */
+  readonly pendingByteLengthMax: number;
+  /** False while an outside store could not be compared with (invariant 4): sealed, but not signed. */
+  readonly maySign: () => boolean;
+  /** There are `size` durable records; `signed` tells whether all of them are under a checkpoint now. */
+  readonly onDurable: (size: number, signed: boolean) => void;
+  readonly onReport: (report: SealerReport) => void;
+}
+
+interface Waiting {
+  readonly request: SealRequest;
+  readonly entries: readonly Uint8Array[];
+}
+
+/** Bounds of one record: large enough to compress well, small enough to verify and to prove from. */
+const RECORD_ENTRY_COUNT = 4096;
+const RECORD_BYTE_LENGTH = 4 * 1024 * 1024;
+const REOPEN_DELAY_MS_MIN = 500;
+const REOPEN_DELAY_MS_MAX = 30_000;
+/** Gaps that wait for a log to be written to; further ones are added to the last. */
+const GAP_COUNT_MAX = 256;
+
+const NO_COUNTERS: WriterCounters = {
+  started: 0,
+  ended: 0,
+  sealed: 0,
+  lost: 0,
+  highest: 0,
+  open: '',
+};
+
+export class Sealer {
+  readonly #options: SealerOptions;
+  #writer: LogWriter | undefined;
+  #waiting: Waiting[] = [];
+  #waitingByteLength = 0;
+  #gaps: GapEvent[] = [];
+  #counters: WriterCounters = NO_COUNTERS;
+  #groupTimer: NodeJS.Timeout | undefined;
+  #checkpointTimer: NodeJS.Timeout | undefined;
+  #heartbeatTimer: NodeJS.Timeout | undefined;
+  #reopenTimer: NodeJS.Timeout | undefined;
+  #reopenDelayMs = REOPEN_DELAY_MS_MIN;
+  /** Index and entries' root of an append that failed: it may be on disk all the same. */
+  #uncertain:
+    | { readonly index: number; readonly root: Uint8Array; readonly count: number }
+    | undefined;
+  #isClosed = false;
+
+  /** @throws what `openWriter` throws: a service is not to start on a log that can not be written */
+  constructor(options: SealerOptions) {
+    this.#options = options;
+    this.#writer = options.openWriter();
+    this.#durable();
+    this.#scheduleHeartbeat();
+  }
+
+  /** Durable records. */
+  get size(): number {
+    return this.#writer?.size ?? 0;
+  }
+
+  /** First record index of the segment being written. */
+  get currentSegment(): number {
+    return this.#writer?.currentSegment ?? 0;
+  }
+
+  /** Bytes of requests that wait. */
+  get pendingByteLength(): number {
+    return this.#waitingByteLength;
+  }
+
+  /** Takes a request; answers through its `done`. Never throws. */
+  submit(request: SealRequest): void {
+    const entries = this.#entriesOf(request);
+    if (typeof entries === 'string') {
+      request.done({ status: 'lost', cause: entries });
+      return;
+    }
+    this.#waiting.push({ request, entries });
+    this.#waitingByteLength += request.bytes.length;
+    if (this.#options.groupCommitMs === 0) this.flush();
+    else this.#groupTimer ??= setTimeout(() => this.flush(), this.#options.groupCommitMs);
+  }
+
+  /** The entries of a request, or why it can not be taken. */
+  #entriesOf(request: SealRequest): Uint8Array[] | string {
+    if (this.#isClosed) return 'the log is closed';
+    if (this.#waitingByteLength + request.bytes.length > this.#options.pendingByteLengthMax) {
+      return 'the log can not be written and memory is full';
+    }
+    try {
+      const entries = splitRequest(request.bytes, request.kind);
+      return entries.length === 0 ? 'no span in the request' : entries;
+    } catch (error) {
+      if (error instanceof LogError) return `${error.code}: ${error.message}`;
+      throw error;
+    }
+  }
+
+  /**
+   * Seals that an archive took a segment.
+   * @throws Error where the log can not be written now: the archiver asks again
+   */
+  sealReceipt(receipt: ReceiptEvent): void {
+    if (this.#writer === undefined || this.#isClosed) throw new Error('the log can not be written');
+    try {
+      this.#writer.appendControl([receipt]);
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
+    this.#durable();
+  }
+
+  /** Declares spans lost; sealed as a gap with the next record. */
+  declareGap(gap: Omit<GapEvent, 'name'>): void {
+    const last = this.#gaps.at(-1);
+    const joins = last !== undefined && last.cause === gap.cause && last.last + 1 === gap.first;
+    if (last !== undefined && (joins || this.#gaps.length >= GAP_COUNT_MAX)) {
+      this.#gaps[this.#gaps.length - 1] = {
+        ...last,
+        count: last.count + gap.count,
+        last: joins ? gap.last : 0,
+        first: joins ? last.first : 0,
+        to: gap.to,
+      };
+    } else {
+      this.#gaps.push({ name: 'gap', ...gap, cause: controlText(gap.cause) });
+    }
+    this.#groupTimer ??= setTimeout(() => this.flush(), this.#options.groupCommitMs);
+  }
+
+  /** Seals all that waits, finishes the segment so that it can be archived, and signs. Never throws. */
+  finishSegment(): void {
+    this.flush();
+    const writer = this.#writer;
+    if (writer === undefined || this.#isClosed) return;
+    try {
+      writer.finishSegment();
+      // A segment is finished once its successor's first frame is durable.
+      writer.appendControl([{ name: 'heartbeat', ...this.#counters }]);
+      this.#durable();
+      this.#sign();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Newest numbers of the capture, for the next heartbeat. */
+  count(counters: WriterCounters): void {
+    this.#counters = counters;
+  }
+
+  /** Seals all that waits, now. */
+  flush(): void {
+    clearTimeout(this.#groupTimer);
+    this.#groupTimer = undefined;
+    const writer = this.#writer;
+    if (writer === undefined) return;
+    try {
+      while (this.#waiting.length > 0) this.#sealGroup(writer);
+      if (this.#gaps.length > 0) {
+        writer.appendControl(this.#gaps);
+        this.#gaps = [];
+        this.#durable();
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /**
+   * Seals all that waits and `closed`, signs, and gives the log back. True where all of that is durable; what is
+   * not is answered as lost.
+   */
+  close(): boolean {
+    if (this.#isClosed) return true;
+    this.flush();
+    // One more try for a log that was away: at the end of a process there is no later.
+    if (this.#writer === undefined) this.#reopen();
+    this.#isClosed = true;
+    for (const timer of [
+      this.#groupTimer,
+      this.#checkpointTimer,
+      this.#heartbeatTimer,
+      this.#reopenTimer,
+    ]) {
+      clearTimeout(timer);
+    }
+    let isDurable = false;
+    if (this.#writer !== undefined) {
+      try {
+        this.#writer.appendControl([{ name: 'closed', ...this.#counters }]);
+        if (this.#options.maySign()) this.#writer.checkpoint();
+        isDurable = true;
+        this.#options.onDurable(this.#writer.size, this.#options.maySign());
+      } catch (error) {
+        this.#options.onReport({ code: 'down', cause: causeOf(error) });
+      }
+      this.#writer.close();
+    }
+    for (const { request } of this.#waiting.splice(0)) {
+      request.done({ status: 'lost', cause: 'the log could not be written before the end' });
+    }
+    return isDurable;
+  }
+
+  /** One record of one source, as many requests as fit. */
+  #sealGroup(writer: LogWriter): void {
+    const first = this.#waiting[0]!.request;
+    const group: Waiting[] = [];
+    let entryCount = 0;
+    let byteLength = 0;
+    for (const waiting of this.#waiting) {
+      const { request, entries } = waiting;
+      const fits =
+        entryCount + entries.length <= RECORD_ENTRY_COUNT &&
+        byteLength + request.bytes.length <= RECORD_BYTE_LENGTH;
+      const isAlike = request.kind === first.kind && equalSources(request.source, first.source);
+      if (group.length > 0 && !(fits && isAlike)) break;
+      group.push(waiting);
+      entryCount += entries.length;
+      byteLength += request.bytes.length;
+    }
+    const entries = group.flatMap((waiting) => waiting.entries);
+    const index = writer.size;
+    try {
+      writer.append(first.kind, first.source, entries);
+    } catch (error) {
+      const root = rootOf(
+        sha256,
+        entries.map((entry) => leafHash(sha256, entry)),
+      );
+      this.#uncertain = { index, root, count: group.length };
+      throw error;
+    }
+    this.#answer(group.length, index, writer.origin);
+    this.#durable();
+  }
+
+  /** Tells the first `count` waiting requests that they are durable in record `index`. */
+  #answer(count: number, index: number, origin: string): void {
+    let firstEntry = 0;
+    for (const { request, entries } of this.#waiting.splice(0, count)) {
+      this.#waitingByteLength -= request.bytes.length;
+      request.done({ status: 'sealed', origin, recordIndex: index, firstEntry });
+      firstEntry += entries.length;
+    }
+  }
+
+  #durable(): void {
+    const writer = this.#writer;
+    if (writer === undefined) return;
+    this.#options.onDurable(writer.size, false);
+    this.#checkpointTimer ??= setTimeout(() => this.#sign(), this.#options.checkpointMs);
+  }
+
+  #sign(): void {
+    clearTimeout(this.#checkpointTimer);
+    this.#checkpointTimer = undefined;
+    if (this.#writer === undefined) return;
+    if (!this.#options.maySign()) {
+      this.#checkpointTimer = setTimeout(() => this.#sign(), this.#options.checkpointMs);
+      return;
+    }
+    try {
+      this.#writer.checkpoint();
+      this.#options.onDurable(this.#writer.size, true);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #scheduleHeartbeat(): void {
+    this.#heartbeatTimer = setTimeout(() => {
+      this.#scheduleHeartbeat();
+      if (this.#writer === undefined) return;
+      try {
+        this.#writer.appendControl([{ name: 'heartbeat', ...this.#counters }]);
+        this.#durable();
+      } catch (error) {
+        this.#fail(error);
+      }
+    }, this.#options.heartbeatMs);
+  }
+
+  /** The disk failed: nothing is retried on the open file (invariant 1). Close, and open again later. */
+  #fail(error: unknown): void {
+    this.#options.onReport({ code: 'down', cause: causeOf(error) });
+    this.#writer?.close();
+    this.#writer = undefined;
+    if (this.#isClosed) return;
+    clearTimeout(this.#reopenTimer);
+    this.#reopenTimer = setTimeout(() => this.#reopen(), this.#reopenDelayMs);
+    this.#reopenDelayMs = Math.min(REOPEN_DELAY_MS_MAX, this.#reopenDelayMs * 2);
+  }
+
+  #reopen(): void {
+    let writer: LogWriter;
+    try {
+      writer = this.#options.openWriter();
+    } catch (error) {
+      if (error instanceof DamagedLogError) {
+        this.#options.onReport({ code: 'refused', cause: causeOf(error) });
+      }
+      this.#fail(error);
+      return;
+    }
+    this.#writer = writer;
+    this.#reopenDelayMs = REOPEN_DELAY_MS_MIN;
+    const uncertain = this.#uncertain;
+    this.#uncertain = undefined;
+    // The append that failed may have reached the disk; then its spans are sealed, and not to be sealed twice.
+    if (
+      uncertain !== undefined &&
+      writer.found.size === uncertain.index + 1 &&
+      equalBytes(writer.found.lastRoot, uncertain.root)
+    ) {
+      this.#answer(uncertain.count, uncertain.index, writer.origin);
+    }
+    this.#options.onReport({ code: 'up', cause: '' });
+    this.#durable();
+    this.flush();
+  }
+}
