@@ -76,6 +76,18 @@ export function fromLatin1(text: string): Uint8Array {
   return bytes;
 }
 
+/**
+ * UTF-8 text, strictly (RFC 3629): undefined for overlong forms, surrogates and cut sequences. There is no TextDecoder
+ * here; decodeURIComponent is ECMAScript's own decoder, and as strict.
+ */
+export function decodeUtf8(bytes: Uint8Array): string | undefined {
+  try {
+    return decodeURIComponent(encodeHex(bytes).replace(/../g, '%$&'));
+  } catch {
+    return undefined;
+  }
+}
+
 export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   let byteLength = 0;
   for (const part of parts) byteLength += part.length;

@@ -125,7 +125,7 @@ export function headerEnd(bytes: Uint8Array, start: number): number | undefined 
 
 /**
  * Parses one whole header, strictly: every value has one spelling, so parse and encode are inverse.
- * @throws LogError `header.syntax`, `header.too-long`
+ * @throws LogError `header.syntax`, `header.too-long`, `bytes.base64`
  */
 export function parseHeader(bytes: Uint8Array): RecordHeader {
   if (bytes.length > HEADER_BYTE_LENGTH_MAX)

@@ -7,6 +7,7 @@
 import {
   concat,
   decodeBase64,
+  decodeUtf8,
   encodeBase64,
   encodeHex,
   equalBytes,
@@ -25,6 +26,8 @@ const ED25519_KEY_BYTE_LENGTH = 32;
 const ED25519_SIGNATURE_BYTE_LENGTH = 64;
 /** `— ` (U+2014 and a space) in UTF-8, read as one character per byte. */
 const SIGNATURE_MARK = '\u00e2\u0080\u0094 ';
+/** Not empty, no plus, and no space of Unicode (U+0085 is one there, and none in JavaScript's `\s`). */
+const KEY_NAME = /^[^+\s\u0085]+$/u;
 
 /** A name and a public key that its holder's notes are checked with. */
 export interface Verifier {
@@ -62,7 +65,7 @@ export function encodeVerifier(verifier: Verifier): string {
 
 /**
  * The inverse of {@link encodeVerifier}, strict.
- * @throws LogError `key.syntax`
+ * @throws LogError `key.syntax`, `bytes.base64`
  */
 export function parseVerifier(sha256: Sha256, text: string): Verifier {
   const found = /^([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(text);
@@ -79,7 +82,7 @@ export function parseVerifier(sha256: Sha256, text: string): Verifier {
   return verifier;
 }
 
-/** One signature line: `key id || signature`, under a name (one character per byte). */
+/** One signature line: `key id || signature`, under a name. */
 export interface NoteSignature {
   readonly name: string;
   readonly keyId: Uint8Array;
@@ -92,16 +95,16 @@ export interface Note {
   readonly signatures: readonly NoteSignature[];
 }
 
-/** @throws LogError `note.syntax`, `note.too-long` */
+/** @throws LogError `note.syntax`, `note.too-long`, `bytes.base64` */
 export function parseNote(bytes: Uint8Array): Note {
   if (bytes.length > NOTE_BYTE_LENGTH_MAX) throw new LogError('note.too-long', 'note: too long');
   const refuse = (why: string): never => {
     throw new LogError('note.syntax', `note: ${why}`);
   };
+  if (decodeUtf8(bytes) === undefined) refuse('not UTF-8');
+  if (bytes.some((byte) => byte < 0x20 && byte !== 0x0a)) refuse('a control character');
+  // One character per byte, so that offsets in it are offsets in the bytes.
   const text = latin1(bytes);
-  for (let at = 0; at < bytes.length; at++) {
-    if (bytes[at]! < 0x20 && bytes[at] !== 0x0a) refuse('a control character');
-  }
   // The last blank line: a text may hold blank lines of its own, signatures may not.
   const split = text.lastIndexOf('\n\n');
   if (split < 0) refuse('no blank line before the signatures');
@@ -111,16 +114,11 @@ export function parseNote(bytes: Uint8Array): Note {
   if (lines.length > NOTE_SIGNATURE_COUNT_MAX)
     refuse(`more than ${NOTE_SIGNATURE_COUNT_MAX} signatures`);
   const signatures = lines.map((line): NoteSignature => {
-    const [name, encoded, ...more] = line.startsWith(SIGNATURE_MARK)
+    const [nameBytes, encoded, ...more] = line.startsWith(SIGNATURE_MARK)
       ? line.slice(SIGNATURE_MARK.length).split(' ')
       : [];
-    if (
-      name === undefined ||
-      name === '' ||
-      name.includes('+') ||
-      encoded === undefined ||
-      more.length > 0
-    ) {
+    const name = decodeUtf8(fromLatin1(nameBytes ?? '')) ?? '';
+    if (!KEY_NAME.test(name) || encoded === undefined || more.length > 0) {
       return refuse('a signature line that is none');
     }
     const blob = decodeBase64(encoded);
@@ -192,7 +190,7 @@ export interface Checkpoint extends Head {
 
 /**
  * Parses a checkpoint; its signatures are not looked at: {@link judgeNote} does that.
- * @throws LogError `checkpoint.syntax`, `note.syntax`, `note.too-long`
+ * @throws LogError `checkpoint.syntax`, `note.syntax`, `note.too-long`, `bytes.base64`
  */
 export function parseCheckpoint(bytes: Uint8Array): Checkpoint {
   const note = parseNote(bytes);

@@ -34,7 +34,7 @@ export function parseSegmentName(name: string): number | undefined {
 
 /**
  * Reads the record at `start`; undefined where the segment ends in the middle of it (a torn tail, or more to come).
- * @throws LogError `header.syntax`, `header.too-long`: these bytes are no record, whatever follows
+ * @throws LogError `header.syntax`, `header.too-long`, `bytes.base64`: these bytes are no record, whatever follows
  */
 export function readFrame(segment: Uint8Array, start: number): Frame | undefined {
   const storedStart = headerEnd(segment, start);
