@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import {
   concat,
   decodeBase64,
+  decodeUtf8,
   encodeBase64,
   encodeHex,
   equalBytes,
@@ -127,6 +128,44 @@ describe('one character per byte', () => {
 
   test.each(['\u0100', '\u2014', 'a\u{1f600}'])('%j has no spelling in bytes', (text) => {
     expect(() => fromLatin1(text)).toThrow(RangeError);
+  });
+});
+
+describe('UTF-8', () => {
+  test.each([
+    ['an overlong letter', 'c181'],
+    ['an overlong slash', 'e080af'],
+    ['a surrogate', 'eda080'],
+    ['a pair of surrogates', 'eda080edb080'],
+    ['a character above U+10FFFF', 'f4908080'],
+    ['a sequence of five', 'f888808080'],
+    ['a sequence cut off', 'e282'],
+    ['a sequence cut by a letter', 'e28261'],
+    ['a continuation alone', '80'],
+    ['0xFF', 'ff'],
+  ])('%s is none', (_name, bytes) => {
+    expect(decodeUtf8(new Uint8Array(Buffer.from(bytes, 'hex')))).toBeUndefined();
+  });
+
+  test('any bytes are text to us where they are text to the platform', () => {
+    const pieces = fc.oneof(
+      fc.string({ unit: 'binary' }).map((text) => Buffer.from(text)),
+      fc.uint8Array({ maxLength: 4 }),
+    );
+    const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+    fc.assert(
+      fc.property(fc.array(pieces, { maxLength: 4 }), (list) => {
+        const bytes = new Uint8Array(Buffer.concat(list));
+        let text: string | undefined;
+        try {
+          text = decoder.decode(bytes);
+        } catch {
+          text = undefined;
+        }
+        expect(decodeUtf8(bytes)).toBe(text);
+      }),
+      { numRuns: 2_000 },
+    );
   });
 });
 
