@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Loaded before an application: an SDK whose spans are kept in memory, and our hooks. Stands in for `register`, which also
+ * seals.
+ */
+import { NodeSDK } from '@opentelemetry/sdk-node';
+import {
+  configureInstrumentation,
+  coverage,
+  installHooks,
+  instrumentationStats,
+} from '../../../instrumentation/index.ts';
+import { ended, recorder, started } from './recorder.ts';
+
+new NodeSDK({ spanProcessors: [recorder], metricReaders: [], autoDetectResources: false }).start();
+configureInstrumentation({
+  digestKey: { id: 'test-1', secret: new Uint8Array(32).fill(7) },
+});
+const loader = process.env.LOADER;
+installHooks(loader === 'sync' || loader === 'async' ? { loader } : {});
+
+Object.assign(globalThis, {
+  sealspanTest: {
+    spans: ended,
+    openCount: () => instrumentationStats().open,
+    report: () => ({
+      coverage: coverage(),
+      stats: instrumentationStats(),
+      started: Object.fromEntries(started),
+    }),
+  },
+});
