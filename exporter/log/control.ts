@@ -142,6 +142,9 @@ const CONTROL_FIELDS: Readonly<Record<ControlName, Readonly<Record<string, Spell
   },
 };
 
+/** The last whole millisecond that OTLP's 64 bits of nanoseconds hold, in the year 2554. */
+const TIME_MS_MAX = 18_446_744_073_709;
+
 const PRINTABLE = /^[\x20-\x7e]*$/;
 
 /** Cuts any text down to what a control event may hold: printable ASCII, bounded. */
@@ -196,8 +199,11 @@ function encodeValue(type: Spelling, value: unknown, key: string): Uint8Array {
 /**
  * One event as an entry: `LogsData` with one record: time, attributes in the order of CONTROL_FIELDS, event name.
  * @param timeMs milliseconds since 1970, as the header's `sealed` says
+ * @throws RangeError for a value that has no spelling
  */
 export function encodeControl(event: ControlEvent, timeMs: number): Uint8Array {
+  if (!Number.isInteger(timeMs) || timeMs < 0 || timeMs > TIME_MS_MAX)
+    throw new RangeError(`timeMs: no integer of 0..${TIME_MS_MAX}`);
   const parts: Uint8Array[] = [];
   const time = new Uint8Array(9);
   time[0] = 1 * 8 + FIXED64;
@@ -221,7 +227,7 @@ export function encodeControl(event: ControlEvent, timeMs: number): Uint8Array {
 
 /**
  * The inverse of {@link encodeControl}: what does not encode back to the same bytes is refused.
- * @throws LogError `control.syntax`, `otlp.*`
+ * @throws LogError `control.syntax`, `bytes.base64`, `otlp.*`
  */
 export function parseControl(entry: Uint8Array): {
   readonly event: ControlEvent;
@@ -251,12 +257,7 @@ export function parseControl(entry: Uint8Array): {
       refuse(`a foreign field ${cursor.number}`);
     }
   }
-  if (
-    name === undefined ||
-    !Object.hasOwn(CONTROL_FIELDS, name) ||
-    !Number.isSafeInteger(timeMs) ||
-    timeMs < 0
-  ) {
+  if (name === undefined || !Object.hasOwn(CONTROL_FIELDS, name) || timeMs < 0) {
     refuse('no known event name, or no time');
   }
   const event: Record<string, unknown> = { name };
