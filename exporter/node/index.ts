@@ -17,6 +17,6 @@ export {
   type ConfigInput,
   readConfig,
 } from './config.ts';
-export { nodePrimitives } from './keys.ts';
+export { type DigestSecret, nodePrimitives, openDigestKey } from './keys.ts';
 export type { OtlpClientConfig, OtlpTls } from './otlp-config.ts';
 export type { SealOutcome } from './pending.ts';

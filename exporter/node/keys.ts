@@ -10,6 +10,7 @@ import {
   createPublicKey,
   generateKeyPairSync,
   type KeyObject,
+  randomBytes,
   sign,
   verify,
 } from 'node:crypto';
@@ -114,4 +115,27 @@ export function readSecret(path: string): string {
     );
   }
   return readFileSync(path, 'utf8');
+}
+
+/** The secret that content digests are keyed with, and its name. */
+export interface DigestSecret {
+  readonly id: string;
+  readonly secret: Uint8Array;
+}
+
+/**
+ * Reads the digest key of a directory, or makes it on first run. It is not the signing key: whoever holds it can
+ * guess short contents from their digests, and destroying it leaves the digests without meaning.
+ */
+export function openDigestKey(path: string): DigestSecret {
+  try {
+    writeSecret(path, `${randomBytes(32).toString('base64')}\n`);
+  } catch (error) {
+    // Another process was first, today or years ago: there is one key for all of them.
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+  }
+  const secret = Buffer.from(readSecret(path).trim(), 'base64');
+  if (secret.length < 32)
+    throw new Error(`${path} holds no digest key: it must be 32 bytes in base64`);
+  return { id: `sha256:${Buffer.from(sha256(secret)).toString('hex', 0, 8)}`, secret };
 }

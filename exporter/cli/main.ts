@@ -1,0 +1,197 @@
+#!/usr/bin/env node
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The `sealspan` command: parses the line, runs one command, and sets the exit status of DESIGN's table. Data goes to
+ * stdout, everything else to stderr.
+ */
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { ConfigError } from '../node/config.ts';
+import { causeOf } from '../node/otlp-config.ts';
+import { VERSION } from '../node/version.ts';
+import { runDemo } from './demo.ts';
+import { runKeygen } from './keygen.ts';
+import { runShow } from './show.ts';
+import { openTerminal, type Terminal } from './terminal.ts';
+import { runVerify } from './verify.ts';
+
+const EXIT_USAGE = 2;
+const EXIT_IO = 5;
+
+type Values = Readonly<Record<string, string | boolean | undefined>>;
+
+interface Command {
+  readonly summary: string;
+  readonly help: string;
+  readonly options: NonNullable<ParseArgsConfig['options']>;
+  readonly run: (
+    values: Values,
+    positionals: readonly string[],
+    terminal: Terminal,
+  ) => Promise<number> | number;
+}
+
+class UsageError extends Error {}
+
+function text(values: Values, name: string): string | undefined {
+  const value = values[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+function required(values: Values, name: string, example: string): string {
+  const value = text(values, name);
+  if (value === undefined) throw new UsageError(`--${name} is missing; for example ${example}`);
+  return value;
+}
+
+const DEFAULT_DIR = './sealspan-log';
+const TRACE_ID = /^[0-9a-f]{32}$/;
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  verify: {
+    summary: 'say whether a log is whole and unchanged',
+    help: `sealspan verify [DIR] [--trust FILE] [--json]
+
+Verifies every log in or below DIR (default ${DEFAULT_DIR}): each byte of each record, every link, the signatures.
+Without --trust the key beside the log is used, and the verdict says so: self-attested.
+
+  --trust FILE   your trust file: logs expected, their keys, the last heads seen; updated after a valid verdict
+  --json         one JSON object on stdout
+
+exit 0 valid, 1 invalid, 2 usage, 3 incomplete, 4 unverifiable, 5 the outside world failed
+
+example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml`,
+    options: { trust: { type: 'string' } },
+    run: (values, [dir = DEFAULT_DIR], terminal) =>
+      runVerify({ dir, trustPath: text(values, 'trust'), isJson: values.json === true }, terminal),
+  },
+  show: {
+    summary: 'print the sealed spans of one trace',
+    help: `sealspan show --trace ID [DIR] [--trust FILE] [--json]
+
+Prints the sealed spans of a trace with the place each is sealed at, after verifying the log they are in.
+
+  --trace ID     32 hexadecimal digits, as every tracing backend shows them
+  --trust FILE   as in verify
+  --json         one JSON object on stdout
+
+exit as verify; 4 where the trace is not in the log
+
+example: sealspan show --trace 4bf92f3577b34da6a3ce929d0e0e4736 ./sealspan-log`,
+    options: { trace: { type: 'string' }, trust: { type: 'string' } },
+    run: (values, [dir = DEFAULT_DIR], terminal) => {
+      const traceId = required(
+        values,
+        'trace',
+        '--trace 4bf92f3577b34da6a3ce929d0e0e4736',
+      ).toLowerCase();
+      if (!TRACE_ID.test(traceId))
+        throw new UsageError(`--trace: '${traceId}' is not 32 hexadecimal digits`);
+      return runShow(
+        { dir, traceId, trustPath: text(values, 'trust'), isJson: values.json === true },
+        terminal,
+      );
+    },
+  },
+  keygen: {
+    summary: 'make the signing key of one log',
+    help: `sealspan keygen --origin NAME --out FILE [--json]
+
+Makes an Ed25519 key for the log NAME, writes the private part to FILE (mode 0600, never over another file), and
+prints the public line for trust files. One key signs one log, for life.
+
+example: sealspan keygen --origin payments/prod/0 --out /etc/sealspan/payments-0.pem`,
+    options: { origin: { type: 'string' }, out: { type: 'string' } },
+    run: (values, _positionals, terminal) =>
+      runKeygen(
+        {
+          origin: required(values, 'origin', '--origin payments/prod/0'),
+          path: required(values, 'out', '--out sealspan-key.pem'),
+          isJson: values.json === true,
+        },
+        terminal,
+      ),
+  },
+  demo: {
+    summary:
+      'see it all at work on this machine: calls, seals, a backend, an archive, a verdict, a forgery found',
+    help: `sealspan demo [--dir DIR] [--calls N] [--json]
+
+Runs a small service with the real \`openai\` client against a local stand-in for a provider: no API key, no network.
+
+  --dir DIR      keep the demo's log there (default: a new temporary directory)
+  --calls N      model calls to make, at least 8 (default 24)
+  --json         one JSON object on stdout: {dir, log, calls, sealed, forwarded, unsampled, verdict}
+
+example: sealspan demo --dir ./demo-log`,
+    options: { dir: { type: 'string' }, calls: { type: 'string' } },
+    run: (values, _positionals, terminal) => {
+      const calls = Number(text(values, 'calls') ?? '24');
+      if (!Number.isInteger(calls) || calls < 8 || calls > 100_000) {
+        throw new UsageError(`--calls: ${text(values, 'calls')} is no integer of 8 to 100000`);
+      }
+      return runDemo(
+        { dir: text(values, 'dir'), callCount: calls, isJson: values.json === true },
+        terminal,
+      );
+    },
+  },
+};
+
+function overview(): string {
+  const rows = Object.entries(COMMANDS).map(
+    ([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`,
+  );
+  return `sealspan ${VERSION}: an audit log of AI decisions that a stranger can verify
+
+${rows.join('\n')}
+
+sealspan COMMAND --help tells more, with an example`;
+}
+
+async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
+  const [name, ...rest] = argv;
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    terminal.data(overview());
+    return name === undefined ? EXIT_USAGE : 0;
+  }
+  if (name === '--version') {
+    terminal.data(VERSION);
+    return 0;
+  }
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command === undefined) throw new UsageError(`there is no command '${name}'\n\n${overview()}`);
+  const { values, positionals } = parseArgs({
+    args: rest,
+    options: {
+      ...command.options,
+      json: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    },
+    allowPositionals: true,
+  });
+  if (values.help === true) {
+    terminal.data(command.help);
+    return 0;
+  }
+  return command.run(values as Values, positionals, terminal);
+}
+
+function isUsage(error: unknown): boolean {
+  if (error instanceof UsageError || error instanceof ConfigError) return true;
+  return (
+    error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
+  );
+}
+
+const terminal = openTerminal();
+main(process.argv.slice(2), terminal).then(
+  (status) => {
+    process.exitCode = status;
+  },
+  (error: unknown) => {
+    terminal.note(
+      `sealspan: ${isUsage(error) && error instanceof Error ? error.message : causeOf(error)}`,
+    );
+    process.exitCode = isUsage(error) ? EXIT_USAGE : EXIT_IO;
+  },
+);

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The one place that writes to the terminal: data to stdout, all else to stderr, colour only where a person looks. */
+
+export interface Terminal {
+  /** One line of what was asked for. */
+  data(line: string): void;
+  /** One line about it. */
+  note(line: string): void;
+  /** Progress of long work, rewritten in place; nothing off a terminal. */
+  progress(line: string): void;
+  bold(text: string): string;
+  good(text: string): string;
+  bad(text: string): string;
+}
+
+export function openTerminal(): Terminal {
+  const { stdout, stderr, env } = process;
+  const hasColour = stdout.isTTY === true && !env.NO_COLOR;
+  const paint = (code: number) => (text: string) =>
+    hasColour ? `\u001b[${code}m${text}\u001b[0m` : text;
+  let hasProgress = false;
+  const clear = (): void => {
+    if (hasProgress) stderr.write('\r\u001b[2K');
+    hasProgress = false;
+  };
+  return {
+    data: (line) => {
+      clear();
+      stdout.write(`${line}\n`);
+    },
+    note: (line) => {
+      clear();
+      stderr.write(`${line}\n`);
+    },
+    progress: (line) => {
+      if (stderr.isTTY !== true) return;
+      stderr.write(`\r\u001b[2K${line}`);
+      hasProgress = true;
+    },
+    bold: paint(1),
+    good: paint(32),
+    bad: paint(31),
+  };
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The caller's trust file: which logs are expected, whose keys sign them, and the last head seen of each. It lies
+ * outside the logs, since whoever can change a log could change it too (invariant 9).
+ */
+import { readFileSync } from 'node:fs';
+import { type Document, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { decodeBase64, encodeBase64 } from '../log/bytes.ts';
+import { LogError } from '../log/errors.ts';
+import { type Head, parseVerifier, type Verifier } from '../log/note.ts';
+import { ConfigError } from '../node/config.ts';
+import { nodeFiles, replaceFile } from '../node/files.ts';
+import { sha256 } from '../node/keys.ts';
+import { causeOf } from '../node/otlp-config.ts';
+
+export interface TrustedLog {
+  readonly origin: string;
+  readonly verifier: Verifier;
+  readonly head: Head | undefined;
+}
+
+export interface TrustFile {
+  readonly logs: readonly TrustedLog[];
+  /** Remembers the head of a log that was just verified, if it is larger than the one known. */
+  remember(origin: string, head: Head): void;
+}
+
+const schema = z.strictObject({
+  logs: z.array(
+    z.strictObject({
+      origin: z.string(),
+      key: z.string(),
+      head: z.strictObject({ size: z.number().int().min(1), root: z.string() }).optional(),
+    }),
+  ),
+});
+
+/** @throws ConfigError naming the file and what is wrong in it */
+export function openTrustFile(path: string): TrustFile {
+  let document: Document;
+  try {
+    document = parseDocument(readFileSync(path, 'utf8'));
+    if (document.errors[0] !== undefined) throw document.errors[0];
+  } catch (error) {
+    throw new ConfigError(`${path}: ${causeOf(error)}`);
+  }
+  const parsed = schema.safeParse(document.toJS());
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    throw new ConfigError(`${path}: ${issue.path.join('.')}: ${issue.message}`);
+  }
+  const logs = parsed.data.logs.map(({ origin, key, head }, index): TrustedLog => {
+    try {
+      const verifier = parseVerifier(sha256, key);
+      if (verifier.name !== origin)
+        throw new LogError('key.syntax', `the key is that of ${verifier.name}`);
+      return {
+        origin,
+        verifier,
+        head: head === undefined ? undefined : { size: head.size, root: decodeBase64(head.root) },
+      };
+    } catch (error) {
+      throw new ConfigError(`${path}: logs.${index}: ${causeOf(error)}`);
+    }
+  });
+  return {
+    logs,
+    remember: (origin, head) => {
+      const index = logs.findIndex((log) => log.origin === origin);
+      if (index < 0 || (logs[index]!.head?.size ?? 0) >= head.size) return;
+      document.setIn(['logs', index, 'head', 'size'], head.size);
+      document.setIn(['logs', index, 'head', 'root'], encodeBase64(head.root));
+      // A crash before this is done leaves the older head, which the log still extends.
+      replaceFile(nodeFiles, path, new TextEncoder().encode(document.toString()));
+    },
+  };
+}
