@@ -190,8 +190,8 @@ class Walk {
       report(fault.code, fault.message);
     }
     if (record !== undefined) {
-      if (this.records === 0 && record.events[0]?.name !== 'opened') {
-        report('record.opened', 'the log does not begin with opened');
+      if (!this.#isOpen && record.events[0]?.name !== 'opened') {
+        report('record.opened', 'the log was not opened before this record');
       }
       for (const event of record.events) this.#hear(event, report);
       if (header.kind !== 'control') this.entries += record.entries.length;

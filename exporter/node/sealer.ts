@@ -11,6 +11,7 @@ import { controlText } from '../log/control.ts';
 import { type PayloadKind, splitRequest } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
 import { equalSources, type RecordSource } from '../log/header.ts';
+import { ENTRY_COUNT_MAX, PAYLOAD_BYTE_LENGTH_MAX } from '../log/limits.ts';
 import { leafHash, rootOf } from '../log/merkle.ts';
 import { sha256 } from './keys.ts';
 import { DamagedLogError, type LogWriter } from './log-writer.ts';
@@ -53,6 +54,8 @@ export interface SealerOptions {
 interface Waiting {
   readonly request: SealRequest;
   readonly entries: readonly Uint8Array[];
+  /** Of the entries; a request is smaller, since spans share its resources. */
+  readonly byteLength: number;
 }
 
 /** Bounds of one record: large enough to compress well, small enough to verify and to prove from. */
@@ -120,7 +123,13 @@ export class Sealer {
       request.done({ status: 'lost', cause: entries });
       return;
     }
-    this.#waiting.push({ request, entries });
+    const byteLength = entries.reduce((sum, entry) => sum + entry.length, 0);
+    // What no record can hold must not reach the writer: it would fail as a disk does, again and again.
+    if (entries.length > ENTRY_COUNT_MAX || byteLength > PAYLOAD_BYTE_LENGTH_MAX) {
+      request.done({ status: 'lost', cause: 'more than one record can hold' });
+      return;
+    }
+    this.#waiting.push({ request, entries, byteLength });
     this.#waitingByteLength += request.bytes.length;
     if (this.#options.groupCommitMs === 0) this.flush();
     else this.#groupTimer ??= setTimeout(() => this.flush(), this.#options.groupCommitMs);
@@ -259,12 +268,12 @@ export class Sealer {
       const { request, entries } = waiting;
       const fits =
         entryCount + entries.length <= RECORD_ENTRY_COUNT &&
-        byteLength + request.bytes.length <= RECORD_BYTE_LENGTH;
+        byteLength + waiting.byteLength <= RECORD_BYTE_LENGTH;
       const isAlike = request.kind === first.kind && equalSources(request.source, first.source);
       if (group.length > 0 && !(fits && isAlike)) break;
       group.push(waiting);
       entryCount += entries.length;
-      byteLength += request.bytes.length;
+      byteLength += waiting.byteLength;
     }
     const entries = group.flatMap((waiting) => waiting.entries);
     const index = writer.size;
