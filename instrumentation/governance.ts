@@ -35,9 +35,9 @@ export interface RunningSpan {
   readonly name?: string;
   readonly attributes?: Readonly<Record<string, unknown>>;
   /** SDK 2 and 3. */
-  readonly instrumentationScope?: { readonly name?: string };
+  readonly instrumentationScope?: { readonly name?: string | undefined } | undefined;
   /** SDK 1. */
-  readonly instrumentationLibrary?: { readonly name?: string };
+  readonly instrumentationLibrary?: { readonly name?: string | undefined } | undefined;
   setAttribute(key: string, value: AttributeValue): unknown;
 }
 

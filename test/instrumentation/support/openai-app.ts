@@ -63,9 +63,9 @@ process.stdout.write(JSON.stringify({ outcomes, spans, report }), () => process.
 
 /** Waits until every call has ended, collecting garbage meanwhile: some calls end only then. */
 async function settle(): Promise<void> {
-  for (let round = 0; round < (hooked === undefined ? 4 : 100); round++) {
+  for (let round = 0; round < 100; round++) {
     for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
-    if (hooked !== undefined && hooked.openCount() === 0 && round >= 4) return;
+    if ((hooked?.openCount() ?? 0) === 0 && round >= 2) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
     globalThis.gc?.();
   }

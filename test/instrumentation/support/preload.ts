@@ -3,6 +3,7 @@
  * Loaded before an application: an SDK whose spans are kept in memory, and our hooks. Stands in for `register`, which also
  * seals.
  */
+import { trace } from '@opentelemetry/api';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import {
   configureInstrumentation,
@@ -10,9 +11,19 @@ import {
   installHooks,
   instrumentationStats,
 } from '../../../instrumentation/index.ts';
+import { faultyProvider } from './faults.ts';
 import { ended, recorder, started } from './recorder.ts';
 
-new NodeSDK({ spanProcessors: [recorder], metricReaders: [], autoDetectResources: false }).start();
+const fault = process.env.FAULT;
+if (fault === undefined) {
+  new NodeSDK({
+    spanProcessors: [recorder],
+    metricReaders: [],
+    autoDetectResources: false,
+  }).start();
+} else {
+  trace.setGlobalTracerProvider(faultyProvider(fault));
+}
 configureInstrumentation({
   digestKey: { id: 'test-1', secret: new Uint8Array(32).fill(7) },
 });
