@@ -7,7 +7,6 @@ export {
   type AuditStatus,
   openAudit,
   openAuditWith,
-  StartError,
 } from './audit.ts';
 export type { Capture, CaptureStats, ExporterOptions, Forwarding } from './capture.ts';
 export {
@@ -20,3 +19,4 @@ export {
 export { type DigestSecret, nodePrimitives, openDigestKey } from './keys.ts';
 export type { OtlpClientConfig, OtlpTls } from './otlp-config.ts';
 export type { SealOutcome } from './pending.ts';
+export { type ConsumerStatus, StartError } from './sealing-client.ts';

@@ -4,10 +4,10 @@
  * copied.
  */
 import type { GapEvent, WriterCounters } from '../log/control.ts';
-import type { ArchiveStatus } from './archiver.ts';
-import type { ForwardStatus } from './forward.ts';
-import type { OtlpClientConfig } from './otlp-config.ts';
+import type { RecordSource } from '../log/header.ts';
+import type { OtlpClientConfig, OtlpKind } from './otlp-config.ts';
 import type { SealOutcome } from './pending.ts';
+import type { ConsumerStatus } from './sealing-client.ts';
 
 /** Everything the sealing thread needs; plain data, since it crosses threads. */
 export interface SealingConfig {
@@ -46,20 +46,20 @@ export const STATE_CLOSED: number = 3;
 
 export type ToSealer =
   | {
-      readonly type: 'chunk';
+      readonly type: 'request';
       readonly id: number;
       readonly bytes: Uint8Array<ArrayBuffer>;
-      readonly counters: WriterCounters;
+      readonly kind: OtlpKind;
+      readonly source: RecordSource;
+      readonly counters: WriterCounters | undefined;
     }
   | { readonly type: 'gap'; readonly gap: Omit<GapEvent, 'name'> }
   | {
       readonly type: 'flush';
       readonly id: number;
       readonly deadlineMs: number;
-      readonly finishes: boolean;
       readonly counters: WriterCounters;
     }
-  | { readonly type: 'counters'; readonly counters: WriterCounters }
   | { readonly type: 'close'; readonly counters: WriterCounters };
 
 /** What the sealing thread knows of itself once it is open. */
@@ -74,12 +74,7 @@ export type FromSealer =
   | { readonly type: 'open'; readonly state: SealingState }
   | { readonly type: 'failed'; readonly message: string; readonly code: StartFailure }
   | { readonly type: 'outcome'; readonly id: number; readonly outcome: SealOutcome }
-  | {
-      readonly type: 'flushed';
-      readonly id: number;
-      readonly forward: ForwardStatus | undefined;
-      readonly archive: ArchiveStatus | undefined;
-    }
+  | { readonly type: 'flushed'; readonly id: number; readonly status: ConsumerStatus }
   | { readonly type: 'report'; readonly code: string; readonly message: string };
 
 /** Why sealing could not start. */

@@ -4,34 +4,27 @@
  * and archiver. Runs in a worker of its own with no loader hooks, so that it never audits itself.
  */
 
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type MessagePort, workerData } from 'node:worker_threads';
-import { equalBytes, latin1 } from '../log/bytes.ts';
-import type { ReceiptEvent } from '../log/control.ts';
-import { parseControl } from '../log/control.ts';
-import { splitPayload } from '../log/entries.ts';
-import { WRITER_SOURCE } from '../log/header.ts';
-import { parseCheckpoint } from '../log/note.ts';
-import { readFrames } from '../log/segment.ts';
+import { latin1 } from '../log/bytes.ts';
 import { openDirectoryArchive } from './archive.ts';
 import { type Archiver, openArchiver } from './archiver.ts';
 import { openCursorFile } from './cursor.ts';
 import { nodeFiles } from './files.ts';
 import { type Forwarder, openForwarder } from './forward.ts';
-import {
-  generateKeyPem,
-  nodePrimitives,
-  parseSigner,
-  readSecret,
-  type Signer,
-  writeSecret,
-} from './keys.ts';
-import { type Lock, takeLock } from './lock.ts';
-import { finishedSegments, headAt, openLogFollower, readSegmentFiles } from './log-reader.ts';
+import { finishedSegments, openLogFollower } from './log-reader.ts';
 import { DamagedLogError, LogWriter } from './log-writer.ts';
 import { type OtlpClient, openOtlpClient } from './otlp-client.ts';
 import { causeOf } from './otlp-config.ts';
+import {
+  compareWithArchive,
+  openSigner,
+  type Place,
+  StartRefusal,
+  sealedReceipts,
+  takePlace,
+} from './place.ts';
 import {
   type FromSealer,
   type SealingConfig,
@@ -40,7 +33,6 @@ import {
   STATE_CLOSED,
   STATE_FAILED,
   STATE_OPEN,
-  type StartFailure,
   type ToSealer,
 } from './protocol.ts';
 import { Sealer } from './sealer.ts';
@@ -52,135 +44,7 @@ interface ThreadData {
   readonly slots: SharedArrayBuffer;
 }
 
-/** A start that can not be: told to the person who starts the service, with the fix. */
-class StartError extends Error {
-  readonly code: StartFailure;
-  constructor(code: StartFailure, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
-
-/** A directory of our own to write in, and the lock on it. */
-interface Place {
-  readonly instance: string;
-  readonly dir: string;
-  readonly lock: Lock;
-}
-
-const INSTANCE_COUNT_MAX = 1024;
 const COMPARE_DELAY_MS = 10_000;
-
-function takePlace(config: SealingConfig): Place {
-  const take = (instance: string): Place | undefined => {
-    const dir = join(config.dir, instance);
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
-    const lock = takeLock(dir);
-    return lock === undefined ? undefined : { instance, dir, lock };
-  };
-  if (config.instance !== undefined) {
-    const place = take(config.instance);
-    if (place !== undefined) return place;
-    throw new StartError(
-      'locked',
-      `${join(config.dir, config.instance)} is locked: another process writes this log. One log has one writer; ` +
-        'give this process an `instance` of its own, or leave it out to take the first free one.',
-    );
-  }
-  // Replicas on one disk take the first free place each, so that a restart goes on with a log that is there.
-  for (let number = 0; number < INSTANCE_COUNT_MAX; number++) {
-    const place = take(String(number));
-    if (place !== undefined) return place;
-  }
-  throw new StartError(
-    'locked',
-    `${config.dir}: all ${INSTANCE_COUNT_MAX} log directories are locked`,
-  );
-}
-
-/** The signer of a log: its own key, or the configured one, which must be the one the log began with. */
-function openSigner(config: SealingConfig, place: Place): { signer: Signer; keyCreated: boolean } {
-  const verifierPath = join(place.dir, 'verifier');
-  const known = existsSync(verifierPath) ? readFileSync(verifierPath, 'utf8').trim() : undefined;
-  const knownOrigin = known?.split('+')[0];
-  const origin = `${config.originBase}/${place.instance}`;
-  if (knownOrigin !== undefined && config.originIsChosen && knownOrigin !== origin) {
-    throw new StartError(
-      'mismatch',
-      `${place.dir} holds the log ${knownOrigin}, not ${origin}. A log keeps its name for life: set \`origin\` back, or use another \`dir\`.`,
-    );
-  }
-  const keyPath = join(place.dir, 'key.pem');
-  let keyCreated = false;
-  let pem = config.keyPem;
-  if (pem === undefined) {
-    if (!existsSync(keyPath)) {
-      if (known !== undefined) {
-        throw new StartError(
-          'mismatch',
-          `${keyPath} is missing: ${knownOrigin} can not be continued without its key`,
-        );
-      }
-      writeSecret(keyPath, generateKeyPem());
-      keyCreated = true;
-    }
-    pem = readSecret(keyPath);
-  }
-  const signer = parseSigner(knownOrigin ?? origin, pem);
-  if (known !== undefined && known !== signer.vkey) {
-    throw new StartError(
-      'mismatch',
-      `the key given is not the one that ${knownOrigin} began with (${known})`,
-    );
-  }
-  // Public and untrusted: for people to copy into their trust file, elsewhere.
-  if (known === undefined) writeFileSync(verifierPath, `${signer.vkey}\n`, { mode: 0o644 });
-  return { signer, keyCreated };
-}
-
-/**
- * Compares the log with the newest checkpoint that the archive has (invariant 4). False where the archive can not be
- * read now: then nothing is signed until it was.
- * @throws StartError where the log is behind what was archived, or another history
- */
-async function compareWithArchive(
-  dir: string,
-  archiveDirectory: string,
-  origin: string,
-): Promise<boolean> {
-  const archive = openDirectoryArchive(archiveDirectory);
-  const listed = await archive.list(`${origin}/checkpoints/`);
-  if (listed.status !== 'ok') return false;
-  const newest = listed.objects.at(-1);
-  if (newest === undefined) return true;
-  const read = await archive.read(newest.key, 128 * 1024);
-  if (read.status !== 'ok') return false;
-  const archived = parseCheckpoint(read.bytes);
-  const own = await headAt(dir, archived.size);
-  if (own !== undefined && equalBytes(own.root, archived.root)) return true;
-  throw new StartError(
-    'damaged',
-    `${dir} is ${own === undefined ? 'behind' : 'another history than'} the archived checkpoint of ${archived.size} records ` +
-      `(${newest.key}): a restored backup or a replaced disk. This log must not be continued; move it away and begin a successor ` +
-      'with a new `origin` and a new key.',
-  );
-}
-
-/** Receipts that the log holds: how far the archiver is (invariant 10). */
-async function sealedReceipts(dir: string): Promise<ReceiptEvent[]> {
-  const receipts: ReceiptEvent[] = [];
-  for await (const { bytes } of readSegmentFiles(dir)) {
-    for (const { header, stored } of readFrames(bytes)) {
-      if (header.kind !== 'control') continue;
-      const payload = await nodePrimitives.inflate(stored, header.payloadByteLength);
-      for (const entry of splitPayload(payload, 'control')) {
-        const { event } = parseControl(entry);
-        if (event.name === 'receipt') receipts.push(event);
-      }
-    }
-  }
-  return receipts;
-}
 
 /** The thread's life: open, serve messages, close. */
 class SealingThread {
@@ -209,7 +73,7 @@ class SealingThread {
     } catch (error) {
       this.#place?.lock.release();
       const code =
-        error instanceof StartError
+        error instanceof StartRefusal
           ? error.code
           : error instanceof DamagedLogError
             ? 'damaged'
@@ -307,13 +171,13 @@ class SealingThread {
   #hear(message: ToSealer): void {
     const sealer = this.#sealer;
     if (sealer === undefined) return;
-    if (message.type === 'chunk') {
-      const { id, bytes, counters } = message;
-      sealer.count(counters);
+    if (message.type === 'request') {
+      const { id, bytes, kind, source, counters } = message;
+      if (counters !== undefined) sealer.count(counters);
       sealer.submit({
         bytes,
-        kind: 'traces',
-        source: WRITER_SOURCE,
+        kind,
+        source,
         done: (outcome) => {
           this.#tell({ type: 'outcome', id, outcome });
           // The message first: whoever wakes up finds it.
@@ -323,33 +187,19 @@ class SealingThread {
       });
     } else if (message.type === 'gap') {
       sealer.declareGap(message.gap);
-    } else if (message.type === 'counters') {
-      sealer.count(message.counters);
     } else if (message.type === 'flush') {
       sealer.count(message.counters);
-      if (message.finishes) sealer.finishSegment();
-      else sealer.flush();
+      sealer.finishSegment();
       void this.#flushConsumers(message);
     } else {
       this.#close(message);
     }
   }
 
-  async #flushConsumers({
-    id,
-    deadlineMs,
-    finishes,
-  }: Extract<ToSealer, { type: 'flush' }>): Promise<void> {
-    await Promise.all([
-      this.#forwarder?.flush(deadlineMs),
-      finishes ? this.#archiver?.flush(deadlineMs) : undefined,
-    ]);
-    this.#tell({
-      type: 'flushed',
-      id,
-      forward: this.#forwarder?.status(),
-      archive: this.#archiver?.status(),
-    });
+  async #flushConsumers({ id, deadlineMs }: Extract<ToSealer, { type: 'flush' }>): Promise<void> {
+    await Promise.all([this.#forwarder?.flush(deadlineMs), this.#archiver?.flush(deadlineMs)]);
+    const status = { forward: this.#forwarder?.status(), archive: this.#archiver?.status() };
+    this.#tell({ type: 'flushed', id, status });
   }
 
   /** An archive that was away: asks again until it answers. What does not fit stays unsigned, and is told each time. */

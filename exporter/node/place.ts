@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Where a writer stands when it starts: a log directory of its own under a lock, the key that the log began with, and
+ * what outside stores say of it. Refuses with the fix in words; opens no log itself.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { equalBytes } from '../log/bytes.ts';
+import { parseControl, type ReceiptEvent } from '../log/control.ts';
+import { splitPayload } from '../log/entries.ts';
+import { NOTE_BYTE_LENGTH_MAX } from '../log/limits.ts';
+import { parseCheckpoint } from '../log/note.ts';
+import { readFrames } from '../log/segment.ts';
+import { openDirectoryArchive } from './archive.ts';
+import {
+  generateKeyPem,
+  nodePrimitives,
+  parseSigner,
+  readSecret,
+  type Signer,
+  writeSecret,
+} from './keys.ts';
+import { type Lock, takeLock } from './lock.ts';
+import { headAt, readSegmentFiles } from './log-reader.ts';
+import type { SealingConfig, StartFailure } from './protocol.ts';
+
+/** A start that can not be: told to the person who starts the service, with the fix. */
+export class StartRefusal extends Error {
+  override readonly name = 'StartRefusal';
+  readonly code: StartFailure;
+  constructor(code: StartFailure, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** A directory of our own to write in, and the lock on it. */
+export interface Place {
+  readonly instance: string;
+  readonly dir: string;
+  readonly lock: Lock;
+}
+
+const INSTANCE_COUNT_MAX = 1024;
+
+export function takePlace(config: SealingConfig): Place {
+  const take = (instance: string): Place | undefined => {
+    const dir = join(config.dir, instance);
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const lock = takeLock(dir);
+    return lock === undefined ? undefined : { instance, dir, lock };
+  };
+  if (config.instance !== undefined) {
+    const place = take(config.instance);
+    if (place !== undefined) return place;
+    throw new StartRefusal(
+      'locked',
+      `${join(config.dir, config.instance)} is locked: another process writes this log. One log has one writer; ` +
+        'give this process an `instance` of its own, or leave it out to take the first free one.',
+    );
+  }
+  // Replicas on one disk take the first free place each, so that a restart goes on with a log that is there.
+  for (let number = 0; number < INSTANCE_COUNT_MAX; number++) {
+    const place = take(String(number));
+    if (place !== undefined) return place;
+  }
+  throw new StartRefusal(
+    'locked',
+    `${config.dir}: all ${INSTANCE_COUNT_MAX} log directories are locked`,
+  );
+}
+
+/** The signer of a log: its own key, or the configured one, which must be the one the log began with. */
+export function openSigner(
+  config: SealingConfig,
+  place: Place,
+): { signer: Signer; keyCreated: boolean } {
+  const verifierPath = join(place.dir, 'verifier');
+  const known = existsSync(verifierPath) ? readFileSync(verifierPath, 'utf8').trim() : undefined;
+  const knownOrigin = known?.split('+')[0];
+  const origin = `${config.originBase}/${place.instance}`;
+  if (knownOrigin !== undefined && config.originIsChosen && knownOrigin !== origin) {
+    throw new StartRefusal(
+      'mismatch',
+      `${place.dir} holds the log ${knownOrigin}, not ${origin}. A log keeps its name for life: set \`origin\` back, or use another \`dir\`.`,
+    );
+  }
+  const keyPath = join(place.dir, 'key.pem');
+  let keyCreated = false;
+  let pem = config.keyPem;
+  if (pem === undefined) {
+    if (!existsSync(keyPath)) {
+      if (known !== undefined) {
+        throw new StartRefusal(
+          'mismatch',
+          `${keyPath} is missing: ${knownOrigin} can not be continued without its key`,
+        );
+      }
+      writeSecret(keyPath, generateKeyPem());
+      keyCreated = true;
+    }
+    pem = readSecret(keyPath);
+  }
+  const signer = parseSigner(knownOrigin ?? origin, pem);
+  if (known !== undefined && known !== signer.vkey) {
+    throw new StartRefusal(
+      'mismatch',
+      `the key given is not the one that ${knownOrigin} began with (${known})`,
+    );
+  }
+  // Public and untrusted: for people to copy into their trust file, elsewhere.
+  if (known === undefined) writeFileSync(verifierPath, `${signer.vkey}\n`, { mode: 0o644 });
+  return { signer, keyCreated };
+}
+
+/**
+ * Compares the log with the newest checkpoint that the archive has (invariant 4). False where the archive can not be
+ * read now: then nothing is signed until it was.
+ * @throws StartRefusal where the log is behind what was archived, or another history
+ */
+export async function compareWithArchive(
+  dir: string,
+  archiveDirectory: string,
+  origin: string,
+): Promise<boolean> {
+  const archive = openDirectoryArchive(archiveDirectory);
+  const listed = await archive.list(`${origin}/checkpoints/`);
+  if (listed.status !== 'ok') return false;
+  const newest = listed.objects.at(-1);
+  if (newest === undefined) return true;
+  const read = await archive.read(newest.key, NOTE_BYTE_LENGTH_MAX);
+  if (read.status !== 'ok') return false;
+  const archived = parseCheckpoint(read.bytes);
+  const own = await headAt(dir, archived.size);
+  if (own !== undefined && equalBytes(own.root, archived.root)) return true;
+  throw new StartRefusal(
+    'damaged',
+    `${dir} is ${own === undefined ? 'behind' : 'another history than'} the archived checkpoint of ${archived.size} records ` +
+      `(${newest.key}): a restored backup or a replaced disk. This log must not be continued; move it away and begin a successor ` +
+      'with a new `origin` and a new key.',
+  );
+}
+
+/** Receipts that the log holds: how far the archiver is (invariant 10). */
+export async function sealedReceipts(dir: string): Promise<ReceiptEvent[]> {
+  const receipts: ReceiptEvent[] = [];
+  for await (const { bytes } of readSegmentFiles(dir)) {
+    for (const { header, stored } of readFrames(bytes)) {
+      if (header.kind !== 'control') continue;
+      const payload = await nodePrimitives.inflate(stored, header.payloadByteLength);
+      for (const entry of splitPayload(payload, 'control')) {
+        const { event } = parseControl(entry);
+        if (event.name === 'receipt') receipts.push(event);
+      }
+    }
+  }
+  return receipts;
+}
