@@ -6,6 +6,7 @@
  */
 import type { SpanContext } from '@opentelemetry/api';
 import { ATTR_AIGOV_SEQUENCE } from '../../semconv/index.ts';
+import type { LogErrorCode } from '../log/errors.ts';
 import { estimateByteLength } from './estimate.ts';
 import { type EncodedTraces, encodeTracesCounted } from './otlp-writer.ts';
 import type { ReadableSpanLike, ResourceLike } from './sdk-shapes.ts';
@@ -28,7 +29,12 @@ export type SealOutcome =
       readonly recordIndex: number;
       readonly firstEntry: number;
     }
-  | { readonly status: 'lost'; readonly cause: string };
+  | {
+      readonly status: 'lost';
+      readonly cause: string;
+      /** Set where the bytes themselves are at fault: they can never be sealed, however often they are sent. */
+      readonly code?: LogErrorCode;
+    };
 
 /** Numbers `firstSequence` to `lastSequence`, all of them, were started and will never be in a record. */
 export interface Loss {

@@ -11,14 +11,13 @@ import { controlText } from '../log/control.ts';
 import { type PayloadKind, splitRequest } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
 import { equalSources, type RecordSource } from '../log/header.ts';
-import { ENTRY_COUNT_MAX, PAYLOAD_BYTE_LENGTH_MAX } from '../log/limits.ts';
 import { leafHash, rootOf } from '../log/merkle.ts';
 import { sha256 } from './keys.ts';
 import { DamagedLogError, type LogWriter } from './log-writer.ts';
 import { causeOf } from './otlp-config.ts';
 import type { SealOutcome } from './pending.ts';
 
-/** One OTLP request to seal. All its entries go into one record, in order. */
+/** One OTLP request to seal. Its entries go into one record, in order; into several if one can not hold them. */
 export interface SealRequest {
   readonly bytes: Uint8Array;
   readonly kind: Exclude<PayloadKind, 'control'>;
@@ -51,11 +50,13 @@ export interface SealerOptions {
   readonly onReport: (report: SealerReport) => void;
 }
 
-interface Waiting {
-  readonly request: SealRequest;
+/** Entries of one request that go into one record together. */
+interface Part {
+  readonly kind: SealRequest['kind'];
+  readonly source: RecordSource;
   readonly entries: readonly Uint8Array[];
-  /** Of the entries; a request is smaller, since spans share its resources. */
   readonly byteLength: number;
+  readonly settle: (outcome: SealOutcome) => void;
 }
 
 /** Bounds of one record: large enough to compress well, small enough to verify and to prove from. */
@@ -78,7 +79,7 @@ const NO_COUNTERS: WriterCounters = {
 export class Sealer {
   readonly #options: SealerOptions;
   #writer: LogWriter | undefined;
-  #waiting: Waiting[] = [];
+  #waiting: Part[] = [];
   #waitingByteLength = 0;
   #gaps: GapEvent[] = [];
   #counters: WriterCounters = NO_COUNTERS;
@@ -118,36 +119,43 @@ export class Sealer {
 
   /** Takes a request; answers through its `done`. Never throws. */
   submit(request: SealRequest): void {
-    const entries = this.#entriesOf(request);
-    if (typeof entries === 'string') {
-      request.done({ status: 'lost', cause: entries });
+    const refusal = this.#take(request);
+    if (refusal !== undefined) {
+      request.done(refusal);
       return;
     }
-    const byteLength = entries.reduce((sum, entry) => sum + entry.length, 0);
-    // What no record can hold must not reach the writer: it would fail as a disk does, again and again.
-    if (entries.length > ENTRY_COUNT_MAX || byteLength > PAYLOAD_BYTE_LENGTH_MAX) {
-      request.done({ status: 'lost', cause: 'more than one record can hold' });
-      return;
-    }
-    this.#waiting.push({ request, entries, byteLength });
-    this.#waitingByteLength += request.bytes.length;
     if (this.#options.groupCommitMs === 0) this.flush();
     else this.#groupTimer ??= setTimeout(() => this.flush(), this.#options.groupCommitMs);
   }
 
-  /** The entries of a request, or why it can not be taken. */
-  #entriesOf(request: SealRequest): Uint8Array[] | string {
-    if (this.#isClosed) return 'the log is closed';
-    if (this.#waitingByteLength + request.bytes.length > this.#options.pendingByteLengthMax) {
-      return 'the log can not be written and memory is full';
+  /** Cuts a request up and lets it wait; or says why not. */
+  #take({ bytes, kind, source, done }: SealRequest): SealOutcome | undefined {
+    if (this.#isClosed) return { status: 'lost', cause: 'the log is closed' };
+    if (this.#waitingByteLength + bytes.length > this.#options.pendingByteLengthMax) {
+      return { status: 'lost', cause: 'the log can not be written and memory is full' };
     }
+    let entries: Uint8Array[];
     try {
-      const entries = splitRequest(request.bytes, request.kind);
-      return entries.length === 0 ? 'no span in the request' : entries;
+      entries = splitRequest(bytes, kind);
     } catch (error) {
-      if (error instanceof LogError) return `${error.code}: ${error.message}`;
-      throw error;
+      if (!(error instanceof LogError)) throw error;
+      return { status: 'lost', cause: error.message, code: error.code };
     }
+    if (entries.length === 0) return { status: 'lost', cause: 'no span in the request' };
+    const groups = recordsOf(entries);
+    let unsettled = groups.length;
+    let first: SealOutcome | undefined;
+    let failure: SealOutcome | undefined;
+    const settle = (outcome: SealOutcome): void => {
+      first ??= outcome;
+      if (outcome.status === 'lost') failure ??= outcome;
+      if (--unsettled === 0) done(failure ?? first);
+    };
+    for (const group of groups) {
+      this.#waiting.push({ kind, source, ...group, settle });
+      this.#waitingByteLength += group.byteLength;
+    }
+    return undefined;
   }
 
   /**
@@ -168,7 +176,7 @@ export class Sealer {
   /** Declares spans lost; sealed as a gap with the next record. */
   declareGap(gap: Omit<GapEvent, 'name'>): void {
     const last = this.#gaps.at(-1);
-    const joins = last !== undefined && last.cause === gap.cause && last.last + 1 === gap.first;
+    const joins = last?.cause === gap.cause && last.last > 0 && last.last + 1 === gap.first;
     if (last !== undefined && (joins || this.#gaps.length >= GAP_COUNT_MAX)) {
       this.#gaps[this.#gaps.length - 1] = {
         ...last,
@@ -176,6 +184,7 @@ export class Sealer {
         last: joins ? gap.last : 0,
         first: joins ? last.first : 0,
         to: gap.to,
+        cause: last.cause === gap.cause ? gap.cause : 'several',
       };
     } else {
       this.#gaps.push({ name: 'gap', ...gap, cause: controlText(gap.cause) });
@@ -252,30 +261,29 @@ export class Sealer {
       }
       this.#writer.close();
     }
-    for (const { request } of this.#waiting.splice(0)) {
-      request.done({ status: 'lost', cause: 'the log could not be written before the end' });
+    for (const { settle } of this.#waiting.splice(0)) {
+      settle({ status: 'lost', cause: 'the log could not be written before the end' });
     }
     return isDurable;
   }
 
-  /** One record of one source, as many requests as fit. */
+  /** One record of one source, as many parts as fit. */
   #sealGroup(writer: LogWriter): void {
-    const first = this.#waiting[0]!.request;
-    const group: Waiting[] = [];
+    const first = this.#waiting[0]!;
+    const group: Part[] = [];
     let entryCount = 0;
     let byteLength = 0;
-    for (const waiting of this.#waiting) {
-      const { request, entries } = waiting;
+    for (const part of this.#waiting) {
       const fits =
-        entryCount + entries.length <= RECORD_ENTRY_COUNT &&
-        byteLength + waiting.byteLength <= RECORD_BYTE_LENGTH;
-      const isAlike = request.kind === first.kind && equalSources(request.source, first.source);
+        entryCount + part.entries.length <= RECORD_ENTRY_COUNT &&
+        byteLength + part.byteLength <= RECORD_BYTE_LENGTH;
+      const isAlike = part.kind === first.kind && equalSources(part.source, first.source);
       if (group.length > 0 && !(fits && isAlike)) break;
-      group.push(waiting);
-      entryCount += entries.length;
-      byteLength += waiting.byteLength;
+      group.push(part);
+      entryCount += part.entries.length;
+      byteLength += part.byteLength;
     }
-    const entries = group.flatMap((waiting) => waiting.entries);
+    const entries = group.flatMap((part) => part.entries);
     const index = writer.size;
     try {
       writer.append(first.kind, first.source, entries);
@@ -291,12 +299,12 @@ export class Sealer {
     this.#durable();
   }
 
-  /** Tells the first `count` waiting requests that they are durable in record `index`. */
+  /** Tells the first `count` waiting parts that they are durable in record `index`. */
   #answer(count: number, index: number, origin: string): void {
     let firstEntry = 0;
-    for (const { request, entries } of this.#waiting.splice(0, count)) {
-      this.#waitingByteLength -= request.bytes.length;
-      request.done({ status: 'sealed', origin, recordIndex: index, firstEntry });
+    for (const { entries, byteLength, settle } of this.#waiting.splice(0, count)) {
+      this.#waitingByteLength -= byteLength;
+      settle({ status: 'sealed', origin, recordIndex: index, firstEntry });
       firstEntry += entries.length;
     }
   }
@@ -375,4 +383,25 @@ export class Sealer {
     this.#durable();
     this.flush();
   }
+}
+
+/** Entries in groups that one record each can hold; an entry larger than that is a group of its own. */
+function recordsOf(
+  entries: readonly Uint8Array[],
+): { readonly entries: readonly Uint8Array[]; readonly byteLength: number }[] {
+  const groups: { entries: Uint8Array[]; byteLength: number }[] = [];
+  let group = { entries: [] as Uint8Array[], byteLength: 0 };
+  for (const entry of entries) {
+    const fits =
+      group.entries.length < RECORD_ENTRY_COUNT &&
+      group.byteLength + entry.length <= RECORD_BYTE_LENGTH;
+    if (!fits && group.entries.length > 0) {
+      groups.push(group);
+      group = { entries: [], byteLength: 0 };
+    }
+    group.entries.push(entry);
+    group.byteLength += entry.length;
+  }
+  groups.push(group);
+  return groups;
 }
