@@ -174,7 +174,8 @@ export class Sealer {
   }
 
   /** Declares spans lost; sealed as a gap with the next record. */
-  declareGap(gap: Omit<GapEvent, 'name'>): void {
+  declareGap(lost: Omit<GapEvent, 'name'>): void {
+    const gap: GapEvent = { name: 'gap', ...lost, cause: controlText(lost.cause) };
     const last = this.#gaps.at(-1);
     const joins = last?.cause === gap.cause && last.last > 0 && last.last + 1 === gap.first;
     if (last !== undefined && (joins || this.#gaps.length >= GAP_COUNT_MAX)) {
@@ -187,7 +188,7 @@ export class Sealer {
         cause: last.cause === gap.cause ? gap.cause : 'several',
       };
     } else {
-      this.#gaps.push({ name: 'gap', ...gap, cause: controlText(gap.cause) });
+      this.#gaps.push(gap);
     }
     this.#groupTimer ??= setTimeout(() => this.flush(), this.#options.groupCommitMs);
   }
