@@ -250,7 +250,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
       'exporter/log/b.ts': LINES(1_001),
       'exporter/node/c.ts': LINES(500),
     },
-    problems: ['exporter/log/ has 2001 lines, more than 2000'],
+    problems: ['exporter/log/ has 2001 lines of code, more than 2000'],
   },
   'every module has a test file named after it': {
     rule: tidy.modulesAreTested(

@@ -92,54 +92,27 @@ export type ControlEvent =
 
 export type ControlName = ControlEvent['name'];
 
-const COUNTERS: Readonly<Record<keyof WriterCounters, Spelling>> = {
-  started: 'count',
-  ended: 'count',
-  sealed: 'count',
-  lost: 'count',
-  highest: 'count',
-  open: 'text',
-};
+/** `name:spelling` of each field in the order of the wire; those that may be absent end in `?`. */
+function fields(text: string): Readonly<Record<string, Spelling>> {
+  return Object.fromEntries(text.split(' ').map((field) => field.split(':') as [string, Spelling]));
+}
 
-/** Fields of each event in the order of the wire; those that may be absent end in `?`. */
+const COUNTERS = fields(
+  'started:count ended:count sealed:count lost:count highest:count open:text',
+);
+
 const CONTROL_FIELDS: Readonly<Record<ControlName, Readonly<Record<string, Spelling>>>> = {
-  opened: {
-    size: 'count',
-    root: 'hash',
-    writer: 'text',
-    instance: 'text',
-    configuration: 'hash',
-    heartbeatMs: 'count',
-    'successorOf?': 'text',
-    'successorSize?': 'count',
-    'successorRoot?': 'hash',
-  },
+  opened: fields(
+    'size:count root:hash writer:text instance:text configuration:hash heartbeatMs:count ' +
+      'successorOf?:text successorSize?:count successorRoot?:hash',
+  ),
   closed: COUNTERS,
   heartbeat: COUNTERS,
-  recovered: {
-    segment: 'count',
-    offset: 'count',
-    byteLength: 'count',
-    sha256: 'hash',
-    cut: 'bytes',
-  },
-  gap: {
-    count: 'count',
-    first: 'count',
-    last: 'count',
-    from: 'text',
-    to: 'text',
-    cause: 'text',
-  },
-  receipt: {
-    archive: 'text',
-    segment: 'count',
-    size: 'count',
-    byteLength: 'count',
-    sha256: 'hash',
-    key: 'text',
-    'lock?': 'text',
-  },
+  recovered: fields('segment:count offset:count byteLength:count sha256:hash cut:bytes'),
+  gap: fields('count:count first:count last:count from:text to:text cause:text'),
+  receipt: fields(
+    'archive:text segment:count size:count byteLength:count sha256:hash key:text lock?:text',
+  ),
 };
 
 /** The last whole millisecond that OTLP's 64 bits of nanoseconds hold, in the year 2554. */

@@ -27,71 +27,33 @@ export type PayloadKind = 'traces' | 'logs' | 'control';
 /** A message type as far as the walker looks: wire type of each known field, and the type of a nested message. */
 interface MessageType {
   readonly wireTypes: readonly (number | undefined)[];
-  readonly nested: (MessageType | undefined)[];
+  readonly nested: Record<number, MessageType>;
 }
 
-function messageType(
-  wireTypes: Readonly<Record<number, number>>,
-  nested: Readonly<Record<number, MessageType>> = {},
-): MessageType {
-  const size = Math.max(...Object.keys(wireTypes).map(Number)) + 1;
-  return {
-    wireTypes: Array.from({ length: size }, (_, number) => wireTypes[number]),
-    nested: Array.from({ length: size }, (_, number) => nested[number]),
-  };
+const WIRE_TYPE_OF: Readonly<Record<string, number>> = {
+  L: LEN,
+  V: VARINT,
+  D: FIXED64,
+  W: FIXED32,
+};
+
+/** @param fields a letter per field number from 1: L length-delimited, V varint, D 64 and W 32 bits, - unknown */
+function messageType(fields: string, nested: Record<number, MessageType> = {}): MessageType {
+  return { wireTypes: [undefined, ...[...fields].map((letter) => WIRE_TYPE_OF[letter])], nested };
 }
 
-// opentelemetry-proto v1.11.0, common.proto, resource.proto, trace.proto, logs.proto.
-const ANY_VALUE = messageType({ 1: LEN, 2: VARINT, 3: VARINT, 4: FIXED64, 5: LEN, 6: LEN, 7: LEN });
-const KEY_VALUE = messageType({ 1: LEN, 2: LEN }, { 2: ANY_VALUE });
-ANY_VALUE.nested[5] = messageType({ 1: LEN }, { 1: ANY_VALUE });
-ANY_VALUE.nested[6] = messageType({ 1: LEN }, { 1: KEY_VALUE });
-const ENTITY_REF = messageType({ 1: LEN, 2: LEN, 3: LEN, 4: LEN });
-const RESOURCE = messageType({ 1: LEN, 2: VARINT, 3: LEN }, { 1: KEY_VALUE, 3: ENTITY_REF });
-const SCOPE = messageType({ 1: LEN, 2: LEN, 3: LEN, 4: VARINT }, { 3: KEY_VALUE });
-const EVENT = messageType({ 1: FIXED64, 2: LEN, 3: LEN, 4: VARINT }, { 3: KEY_VALUE });
-const LINK = messageType(
-  { 1: LEN, 2: LEN, 3: LEN, 4: LEN, 5: VARINT, 6: FIXED32 },
-  { 4: KEY_VALUE },
-);
-const STATUS = messageType({ 2: LEN, 3: VARINT });
-const SPAN = messageType(
-  {
-    1: LEN,
-    2: LEN,
-    3: LEN,
-    4: LEN,
-    5: LEN,
-    6: VARINT,
-    7: FIXED64,
-    8: FIXED64,
-    9: LEN,
-    10: VARINT,
-    11: LEN,
-    12: VARINT,
-    13: LEN,
-    14: VARINT,
-    15: LEN,
-    16: FIXED32,
-  },
-  { 9: KEY_VALUE, 11: EVENT, 13: LINK, 15: STATUS },
-);
-const LOG_RECORD = messageType(
-  {
-    1: FIXED64,
-    2: VARINT,
-    3: LEN,
-    5: LEN,
-    6: LEN,
-    7: VARINT,
-    8: FIXED32,
-    9: LEN,
-    10: LEN,
-    11: FIXED64,
-    12: LEN,
-  },
-  { 5: ANY_VALUE, 6: KEY_VALUE },
-);
+// opentelemetry-proto v1.11.0: common.proto, resource.proto, trace.proto, logs.proto.
+const ANY_VALUE = messageType('LVVDLLL');
+const KEY_VALUE = messageType('LL', { 2: ANY_VALUE });
+ANY_VALUE.nested[5] = messageType('L', { 1: ANY_VALUE });
+ANY_VALUE.nested[6] = messageType('L', { 1: KEY_VALUE });
+const RESOURCE = messageType('LVL', { 1: KEY_VALUE, 3: messageType('LLLL') });
+const SCOPE = messageType('LLLV', { 3: KEY_VALUE });
+const EVENT = messageType('DLLV', { 3: KEY_VALUE });
+const LINK = messageType('LLLLVW', { 4: KEY_VALUE });
+const STATUS = messageType('-LV');
+const SPAN = messageType('LLLLLVDDLVLVLVLW', { 9: KEY_VALUE, 11: EVENT, 13: LINK, 15: STATUS });
+const LOG_RECORD = messageType('DVL-LLVWLLDL', { 5: ANY_VALUE, 6: KEY_VALUE });
 
 /** Depth of a span: request, ResourceSpans, ScopeSpans. */
 const ITEM_DEPTH = 3;
