@@ -6,9 +6,9 @@
 import type { WriterCounters } from '../log/control.ts';
 import { type Capture, type CaptureStats, createCapture } from './capture.ts';
 import { type Config, type ConfigInput, readConfig } from './config.ts';
-import type { SealingConfig, SealingState } from './protocol.ts';
+import type { ConsumerStatus, SealingConfig, SealingState } from './protocol.ts';
 import type { LiveSpanLike } from './sdk-shapes.ts';
-import { type ConsumerStatus, IN_PROCESS, SealingClient } from './sealing-client.ts';
+import { IN_PROCESS, SealingClient } from './sealing-client.ts';
 
 export interface AuditHooks {
   /** May set attributes on a governed span that just started; what it throws is counted, never passed on. */

@@ -19,4 +19,5 @@ export {
 export { type DigestSecret, nodePrimitives, openDigestKey } from './keys.ts';
 export type { OtlpClientConfig, OtlpTls } from './otlp-config.ts';
 export type { SealOutcome } from './pending.ts';
-export { type ConsumerStatus, StartError } from './sealing-client.ts';
+export type { ConsumerStatus } from './protocol.ts';
+export { StartError } from './sealing-client.ts';

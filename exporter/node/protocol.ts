@@ -5,9 +5,10 @@
  */
 import type { GapEvent, WriterCounters } from '../log/control.ts';
 import type { RecordSource } from '../log/header.ts';
+import type { ArchiveStatus } from './archiver.ts';
+import type { ForwardStatus } from './forward.ts';
 import type { OtlpClientConfig, OtlpKind } from './otlp-config.ts';
 import type { SealOutcome } from './pending.ts';
-import type { ConsumerStatus } from './sealing-client.ts';
 
 /** Everything the sealing thread needs; plain data, since it crosses threads. */
 export interface SealingConfig {
@@ -61,6 +62,12 @@ export type ToSealer =
       readonly counters: WriterCounters;
     }
   | { readonly type: 'close'; readonly counters: WriterCounters };
+
+/** How far the consumers of the log are. */
+export interface ConsumerStatus {
+  readonly forward: ForwardStatus | undefined;
+  readonly archive: ArchiveStatus | undefined;
+}
 
 /** What the sealing thread knows of itself once it is open. */
 export interface SealingState {

@@ -12,11 +12,10 @@ import {
 } from 'node:worker_threads';
 import type { GapEvent, WriterCounters } from '../log/control.ts';
 import { type RecordSource, WRITER_SOURCE } from '../log/header.ts';
-import type { ArchiveStatus } from './archiver.ts';
-import type { ForwardStatus } from './forward.ts';
 import { causeOf, type OtlpKind } from './otlp-config.ts';
 import type { SealOutcome } from './pending.ts';
 import {
+  type ConsumerStatus,
   type FromSealer,
   type SealingConfig,
   type SealingState,
@@ -37,12 +36,6 @@ export class StartError extends Error {
     super(message);
     this.code = code;
   }
-}
-
-/** How far the consumers of the log are. */
-export interface ConsumerStatus {
-  readonly forward: ForwardStatus | undefined;
-  readonly archive: ArchiveStatus | undefined;
 }
 
 /** Who handed a request over, and what it is. */
