@@ -13,6 +13,7 @@ import {
   ENTRY_COUNT_MAX,
   MESSAGE_DEPTH_MAX,
   REQUEST_BYTE_LENGTH_MAX,
+  REQUEST_ENTRY_COUNT_MAX,
 } from '../exporter/log/limits.ts';
 import { codeOf } from './support/log-error.ts';
 import {
@@ -282,6 +283,13 @@ describe('refusals', () => {
   test('more bytes than a request may have', () => {
     expect(codeOfRequest(new Uint8Array(REQUEST_BYTE_LENGTH_MAX + 1))).toBe('otlp.too-long');
     expect(codeOfRequest(new Uint8Array(REQUEST_BYTE_LENGTH_MAX))).toBe('otlp.field-number');
+  });
+
+  test('a request of more entries than the memory of a small process holds', () => {
+    const spans = (count: number): Uint8Array =>
+      new Uint8Array(2 * count).map((_, at) => (at % 2 === 0 ? 0x12 : 0));
+    expect(codeOfRequest(inResource(spans(REQUEST_ENTRY_COUNT_MAX + 1)))).toBe('otlp.entry-count');
+    expect(codeOfRequest(inResource(spans(ENTRY_COUNT_MAX + 1)))).toBe('accepted');
   });
 
   test('a payload of more entries than a record holds', () => {
