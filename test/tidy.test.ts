@@ -16,7 +16,6 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['semconv/attributes.ts', 'generated; semconv.test compares it with the registry'],
   ['semconv/gen-ai.ts', 'names only; semconv.test'],
   ['semconv/governed.ts', 'semconv.test'],
-  ['semconv/governance.ts', 'semconv.test'],
   ['semconv/conventions.ts', 'semconv.test'],
   ['semconv/aliases.ts', 'semconv.test: the tables conventions.ts reads'],
   ['semconv/messages.ts', 'semconv.test: the messages conventions.ts folds'],
