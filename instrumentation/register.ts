@@ -6,7 +6,6 @@
  */
 import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
-import { type TracerProvider, trace } from '@opentelemetry/api';
 import {
   type Audit,
   attach,
@@ -14,6 +13,7 @@ import {
   ConfigError,
   openAuditWith,
   openDigestKey,
+  type Registration,
   readConfig,
   watchRegistration,
 } from '../exporter/node/index.ts';
@@ -71,8 +71,8 @@ function start(config: Config): Audit {
 }
 
 /** No provider when the first governed call starts: ours, over the SDK that the application or sealspan has. */
-function bringProvider(config: Config): void {
-  if (isRegistered()) return;
+function bringProvider(config: Config, registration: Registration): void {
+  if (registration.isRegistered()) return;
   const sdk = loadSdk();
   if (sdk === undefined) {
     tell(
@@ -86,7 +86,10 @@ function bringProvider(config: Config): void {
     Boolean(process.env.OTEL_TRACES_EXPORTER || process.env.OTEL_EXPORTER_OTLP_ENDPOINT);
   // With no processor at all the SDK would register nothing to attach to.
   const settings = wantsExporters ? {} : { spanProcessors: [NO_PROCESSOR] };
-  new sdk.NodeSDK({ ...settings, instrumentations: [] }).start();
+  registration.registerReplaceable(() => {
+    // Propagation is the application's to choose: an SDK that it registers later finds the place free.
+    new sdk.NodeSDK({ ...settings, instrumentations: [], textMapPropagator: null }).start();
+  });
 }
 
 const NO_PROCESSOR = {
@@ -111,12 +114,6 @@ function loadSdk(): NodeSdkModule | undefined {
     }
   }
   return undefined;
-}
-
-function isRegistered(): boolean {
-  const provider = trace.getTracerProvider() as TracerProvider & { getDelegate?(): unknown };
-  const delegate = provider.getDelegate?.() ?? provider;
-  return (delegate as object).constructor.name !== 'NoopTracerProvider';
 }
 
 /** Drains on every way out that lets us: natural end, `process.exit`, an error, and SIGTERM if nobody else handles it. */
@@ -150,16 +147,16 @@ function register(): void {
   }
   try {
     const audit = start(config);
+    const registration = watchRegistration((provider) => {
+      const outcome = attach(provider, audit.capture);
+      if (outcome.status === 'refused')
+        tell(`spans of this provider are NOT recorded: ${outcome.reason}`);
+    });
     configureInstrumentation({
       ...(config.content === undefined ? {} : { content: { policy: config.content } }),
       ...(config.governance === undefined ? {} : { governance: config.governance }),
       digestKey: openDigestKey(join(config.dir, 'digest.key')),
-      onFirstSpan: () => bringProvider(config),
-    });
-    watchRegistration((provider) => {
-      const outcome = attach(provider, audit.capture);
-      if (outcome.status === 'refused')
-        tell(`spans of this provider are NOT recorded: ${outcome.reason}`);
+      onFirstSpan: () => bringProvider(config, registration),
     });
     installHooks();
     drainAtEnd(audit);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `sealspan/exporter`: capture, sealing, forwarding and archiving for a Node service. Importing it starts nothing. */
-export { type AttachOutcome, attach, watchRegistration } from './attach.ts';
+export { type AttachOutcome, attach } from './attach.ts';
 export {
   type Audit,
   type AuditHooks,
@@ -20,4 +20,5 @@ export { type DigestSecret, nodePrimitives, openDigestKey } from './keys.ts';
 export type { OtlpClientConfig, OtlpTls } from './otlp-config.ts';
 export type { SealOutcome } from './pending.ts';
 export type { ConsumerStatus } from './protocol.ts';
+export { type Registration, watchRegistration } from './registration.ts';
 export { StartError } from './sealing-client.ts';
