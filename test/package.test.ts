@@ -141,6 +141,6 @@ test('the tarball holds compiled code and documents, and no sources, tests or lo
   const files = names.map((name) => name.replace(/^package\//, ''));
   expect(files).toEqual(expect.arrayContaining(['LICENSE', 'package.json', 'dist/index.js']));
   const allowed =
-    /^(dist\/.*\.(js|d\.ts|html|css)|exporter\/FORMAT\.md|semconv\/registry\/.*\.yaml|[\w-]+\.(md|yaml|json)|LICENSE)$/;
+    /^(dist\/.*\.(js|d\.ts|html|css)|exporter\/FORMAT\.md|examples\/quickstart\/(service\.mjs|sealspan\.yaml)|semconv\/registry\/.*\.yaml|[\w-]+\.(md|yaml|json)|LICENSE)$/;
   expect(files.filter((name) => !allowed.test(name))).toEqual([]);
 });
