@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 
 const limits = { testTimeout: 60_000, hookTimeout: 60_000 };
 
-/** `unit` is `npm test` and needs no network; `package` is `npm run test:package` and does. */
+/** `unit` is `npm test` and needs no network; `package` and `sdks` (`npm run test:package`, `test:sdks`) do. */
 export default defineConfig({
   test: {
     projects: [
@@ -23,6 +23,7 @@ export default defineConfig({
           hookTimeout: 300_000,
         },
       },
+      { test: { ...limits, name: 'sdks', include: ['test/sdks/*.test.ts'] } },
     ],
   },
 });
