@@ -14,8 +14,14 @@ import {
   latin1,
   parseDecimal,
 } from '../log/bytes.ts';
-import { type ControlEvent, encodeControl, type OpenedEvent } from '../log/control.ts';
-import type { PayloadKind } from '../log/entries.ts';
+import {
+  type ControlEvent,
+  encodeControl,
+  type OpenedEvent,
+  parseControl,
+  type RecoveredEvent,
+} from '../log/control.ts';
+import { type PayloadKind, splitPayload } from '../log/entries.ts';
 import {
   encodeHeader,
   headerEnd,
@@ -30,7 +36,13 @@ import {
   SEGMENT_BYTE_LENGTH_MAX,
 } from '../log/limits.ts';
 import { type Hash, leafHash, NO_LINK, rootOf, Tree } from '../log/merkle.ts';
-import { encodeCheckpointText, encodeNote, type Head } from '../log/note.ts';
+import {
+  type Checkpoint,
+  encodeCheckpointText,
+  encodeNote,
+  type Head,
+  parseCheckpoint,
+} from '../log/note.ts';
 import { parseSegmentName, readFrame, segmentName } from '../log/segment.ts';
 import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
 import { type Signer, sha256 } from './keys.ts';
@@ -270,8 +282,9 @@ export class LogWriter {
     } else {
       this.#signed = parseSigning(signingBytes);
     }
+    this.#holdCheckpoint();
     this.#readSegments(names);
-    const recovered = this.#sealRecovery();
+    const recovered = this.#readRecovery();
     const { size } = this.#tree;
     this.#found = { size, lastRoot: this.#lastRoot };
     if (size < this.#signed.size) {
@@ -284,10 +297,38 @@ export class LogWriter {
       ...this.#options.opened,
     };
     this.appendControl([opened]);
-    if (recovered !== undefined) {
-      this.appendControl([recovered]);
+    if (recovered.length > 0) {
+      this.appendControl(recovered);
       // A crash before this line: the next start seals `recovered` once more, which is true twice.
       this.#files.remove(join(dir, RECOVERY));
+    }
+  }
+
+  /** The newest checkpoint must be this key's, and no newer than what `signing` says was to be signed. */
+  #holdCheckpoint(): void {
+    const bytes = this.#files.readAll(join(this.#options.dir, CHECKPOINT));
+    if (bytes === undefined) return;
+    const { keyId } = this.#options.signer.verifier;
+    let checkpoint: Checkpoint;
+    try {
+      checkpoint = parseCheckpoint(bytes);
+    } catch (error) {
+      throw new DamagedLogError(causeText(error));
+    }
+    const { origin, note, size, root } = checkpoint;
+    if (origin !== this.#origin) {
+      throw new DamagedLogError(`checkpoint: belongs to the log ${origin}`);
+    }
+    if (!note.signatures.some((line) => line.name === origin && equalBytes(line.keyId, keyId))) {
+      throw new DamagedLogError(
+        'checkpoint: signed by another key than the one given; a log keeps its key for life',
+      );
+    }
+    const signed = this.#signed;
+    if (size > signed.size || (size === signed.size && !equalBytes(root, signed.root))) {
+      throw new DamagedLogError(
+        `checkpoint: signed at ${size} records, and \`signing\` does not know of it`,
+      );
     }
   }
 
@@ -344,6 +385,7 @@ export class LogWriter {
   /** The one segment that may end in a torn frame. */
   #readLastSegment(path: string, name: string): void {
     const file = this.#files.open(path, 'existing');
+    this.#file = file;
     const byteLength = this.#files.byteLength(file);
     if (byteLength > SEGMENT_BYTE_LENGTH_MAX)
       throw new DamagedLogError(`segments/${name} has ${byteLength} bytes`);
@@ -362,7 +404,6 @@ export class LogWriter {
       this.#continue(frame.header, frame.headerBytes, name);
       at = frame.end;
     }
-    this.#file = file;
     this.#byteLength = at;
     if (at < bytes.length) this.#cut(bytes, at, name);
   }
@@ -396,32 +437,42 @@ export class LogWriter {
         `segments/${name} record ${this.#tree.size} is damaged, and records follow it`,
       );
     }
-    // A crash before the truncation repeats this; after it, the file tells what was cut.
-    replaceFile(
-      this.#files,
-      join(dir, RECOVERY),
-      Buffer.concat([fromLatin1(`${this.#segment} ${at}\n`), bytes.subarray(at)]),
-    );
-    this.#files.truncate(this.#file, at);
-    this.#files.sync(this.#file);
-  }
-
-  #sealRecovery(): ControlEvent | undefined {
-    const bytes = this.#files.readAll(join(this.#options.dir, RECOVERY));
-    if (bytes === undefined) return undefined;
-    const end = bytes.indexOf(0x0a);
-    const [segment, offset] = latin1(bytes, 0, Math.max(0, end)).split(' ').map(parseDecimal);
-    if (segment === undefined || offset === undefined)
-      throw new DamagedLogError('recovery: not a place and bytes');
-    const cut = bytes.subarray(end + 1);
-    return {
+    const cut = bytes.subarray(at);
+    const event: RecoveredEvent = {
       name: 'recovered',
-      segment,
-      offset,
+      segment: this.#segment,
+      offset: at,
       byteLength: cut.length,
       sha256: sha256(cut),
       cut: cut.subarray(0, RECOVERED_BYTE_LENGTH_MAX),
     };
+    // A recovery that was itself cut short left its events: each cut is sealed, the first one too.
+    const events = this.#readRecovery();
+    const last = events.at(-1);
+    const isRepeated =
+      last !== undefined && last.offset === at && equalBytes(last.sha256, event.sha256);
+    if (!isRepeated) events.push(event);
+    // A crash before the truncation repeats this; after it, the file tells what was cut.
+    const nowMs = this.#options.now();
+    const file = Buffer.concat(events.map((one) => encodeControl(one, nowMs)));
+    replaceFile(this.#files, join(dir, RECOVERY), file);
+    this.#files.truncate(this.#file, at);
+    this.#files.sync(this.#file);
+  }
+
+  /** Cuts that no record tells of yet. */
+  #readRecovery(): RecoveredEvent[] {
+    const bytes = this.#files.readAll(join(this.#options.dir, RECOVERY));
+    if (bytes === undefined) return [];
+    try {
+      return splitPayload(bytes, 'control').map((entry) => {
+        const { event } = parseControl(entry);
+        if (event.name !== 'recovered') throw new Error(`holds ${event.name}`);
+        return event;
+      });
+    } catch (error) {
+      throw new DamagedLogError(`recovery: ${causeText(error)}`);
+    }
   }
 }
 
