@@ -18,6 +18,12 @@ export function openTerminal(): Terminal {
   const hasColour = stdout.isTTY === true && !env.NO_COLOR;
   const paint = (code: number) => (text: string) =>
     hasColour ? `\u001b[${code}m${text}\u001b[0m` : text;
+  for (const stream of [stdout, stderr]) {
+    // Whoever reads may stop, as `head` does; the work goes on, since its exit status is still asked for.
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+    });
+  }
   let hasProgress = false;
   const clear = (): void => {
     if (hasProgress) stderr.write('\r\u001b[2K');
