@@ -161,7 +161,7 @@ function instrumentations(): readonly unknown[] {
       module: {
         name,
         versionRange: `>=${fromVersion} <${belowVersion}`,
-        filePath: new RegExp(`^${hook.file}\\.m?js$`),
+        filePath: new RegExp(`^${hook.file}\\.[cm]?js$`),
       },
       functionQuery: hook.function,
     })),
@@ -215,7 +215,7 @@ function probeLoaded(): void {
   try {
     session.on('Debugger.scriptParsed', ({ params: { url } }) => {
       guard('hooks.probe', () => {
-        const file = url.replaceAll('\\', '/').replace(/\.m?js$/, '');
+        const file = url.replaceAll('\\', '/').replace(/\.[cm]?js$/, '');
         const isHooked = TARGETS.some(({ name, hooks }) =>
           hooks.some((hook) => file.endsWith(`/node_modules/${name}/${hook.file}`)),
         );
