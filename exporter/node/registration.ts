@@ -94,7 +94,9 @@ class Watch implements Registration {
     if (!Object.hasOwn(registry, 'trace') || !this.registries.has(registry)) {
       this.watchTrace(registry);
     }
-    this.offersPlace = this.replaceable !== undefined && this.replaceable === this.provider;
+    // Not to our own registration, which goes on with context and propagation: the next look is then a span's.
+    this.offersPlace =
+      !this.registering && this.replaceable !== undefined && this.replaceable === this.provider;
     if (this.offersPlace) queueMicrotask(() => this.withdraw());
   }
 
