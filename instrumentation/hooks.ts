@@ -30,6 +30,7 @@ import { property } from './invocation.ts';
 import { countProblem, guard } from './settings.ts';
 import { channelName, type Target } from './target.ts';
 import { openaiTarget } from './targets/openai.ts';
+import { vercelAiTarget } from './targets/vercel-ai.ts';
 
 /** Whether calls through a package are seen; `not_loaded` and `not_installed` need nobody's attention. */
 export type TargetStatus =
@@ -52,7 +53,7 @@ export interface HookOptions {
   readonly loader?: 'sync' | 'async';
 }
 
-const TARGETS: readonly Target[] = [openaiTarget];
+const TARGETS: readonly Target[] = [openaiTarget, vercelAiTarget];
 
 /** A copy of a package that has come to our attention. */
 interface Copy {
@@ -164,8 +165,18 @@ function instrumentations(): readonly unknown[] {
         filePath: new RegExp(`^${hook.file}\\.[cm]?js$`),
       },
       functionQuery: hook.function,
+      ...('className' in hook.function && { astQuery: methodQuery(hook.function) }),
     })),
   );
+}
+
+/**
+ * The method of the class and nothing else. Left to itself, the transformer also takes a class without that method, gives
+ * its objects one, and reports success: a package whose shape has changed would look covered.
+ */
+function methodQuery({ className, methodName }: { className: string; methodName: string }): string {
+  const method = `ClassBody > [key.name="${methodName}"][key.type=Identifier] > [async]`;
+  return `[id.name="${className}"] > ${method}, [id.name="${className}"] > ClassExpression > ${method}`;
 }
 
 /** Hears of each file of a target that was given its channels, or could not be. */

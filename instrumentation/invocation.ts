@@ -99,7 +99,7 @@ const TIMED_OUT: Ending = {
 
 /** Calls without a terminal state. Holds no object of an SDK, so what the application drops can be collected. */
 const open = new Set<Invocation>();
-let sweep: NodeJS.Timeout | undefined;
+let sweep: { readonly timer: NodeJS.Timeout; readonly dueMs: number } | undefined;
 const collected = new FinalizationRegistry<() => void>((listener) => {
   guard('invocation.collected', listener);
 });
@@ -374,19 +374,21 @@ export function property(value: unknown, name: PropertyKey): unknown {
 
 /** Ends what nobody has touched for the configured time: the collector of garbage may never come. */
 function scheduleSweep(): void {
-  if (sweep !== undefined) return;
   const { abandonDelayMs } = currentSettings();
-  sweep = setTimeout(
-    () => {
-      sweep = undefined;
-      for (const invocation of open) {
-        if (invocation.idleMs >= abandonDelayMs) invocation.end(FORGOTTEN);
-      }
-      if (open.size > 0) scheduleSweep();
-    },
-    Math.ceil(abandonDelayMs / 2),
-  );
-  sweep.unref();
+  const delayMs = Math.ceil(abandonDelayMs / 2);
+  const dueMs = performance.now() + delayMs;
+  // One that is due later than this stems from a longer delay, which holds no more.
+  if (sweep !== undefined && sweep.dueMs <= dueMs) return;
+  clearTimeout(sweep?.timer);
+  const timer = setTimeout(() => {
+    sweep = undefined;
+    for (const invocation of open) {
+      if (invocation.idleMs >= abandonDelayMs) invocation.end(FORGOTTEN);
+    }
+    if (open.size > 0) scheduleSweep();
+  }, delayMs);
+  timer.unref();
+  sweep = { timer, dueMs };
 }
 
 function endAttributes({ completion, detail, errorType, statusCode }: Ending): Attributes {

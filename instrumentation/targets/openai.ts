@@ -83,10 +83,11 @@ function subscribe(): void {
     const calls = new WeakMap<CallMessage, ApiCall>();
     const channel = channelOf(NAME, name);
     hold(channel.start, activeCall, (message) => {
-      bindRequests();
       const { start, answer } = describe(message.arguments?.[0], serverOf(message.self));
       const signal = property(message.arguments?.[1], 'signal');
       const invocation = startInvocation(start, answer);
+      // After the start, which may have brought a provider and its context manager with it.
+      bindRequests();
       const call = new ApiCall(invocation, signal instanceof AbortSignal ? signal : undefined);
       calls.set(message, call);
       return call;
