@@ -81,6 +81,15 @@ const EVENTS: readonly ControlEvent[] = [
   },
   { name: 'heartbeat', ...COUNTERS },
   { name: 'closed', ...COUNTERS, open: '' },
+  { name: 'refused', count: 3, cause: 'client.unauthenticated', source: 'direct' },
+  {
+    name: 'refused',
+    count: 1,
+    cause: 'otlp.truncated',
+    source: 'collector',
+    principal: hashOf(6),
+    sha256: hashOf(7),
+  },
 ];
 
 const HEARTBEAT = EVENTS[6]!;
@@ -142,6 +151,7 @@ describe('the spelling', () => {
       recovered: true,
       gap: true,
       receipt: true,
+      refused: true,
     };
     expect(new Set(EVENTS.map(({ name }) => name))).toEqual(new Set(Object.keys(all)));
   });

@@ -82,11 +82,25 @@ export interface ReceiptEvent {
   readonly lock?: string;
 }
 
+/** Requests that a receiver answered with a code that makes their sender give up (invariant 11). */
+export interface RefusedEvent {
+  readonly name: 'refused';
+  readonly count: number;
+  /** A code of the receiver's own; never text of a client. */
+  readonly cause: string;
+  /** Kind of the source that sent them, and its authenticated principal; absent where nobody was authenticated. */
+  readonly source: string;
+  readonly principal?: Hash;
+  /** Of the first such body, as it arrived; absent where none was read. */
+  readonly sha256?: Hash;
+}
+
 export type ControlEvent =
   | OpenedEvent
   | RecoveredEvent
   | GapEvent
   | ReceiptEvent
+  | RefusedEvent
   | ({ readonly name: 'heartbeat' } & WriterCounters)
   | ({ readonly name: 'closed' } & WriterCounters);
 
@@ -113,6 +127,7 @@ const CONTROL_FIELDS: Readonly<Record<ControlName, Readonly<Record<string, Spell
   receipt: fields(
     'archive:text segment:count size:count byteLength:count sha256:hash key:text lock?:text',
   ),
+  refused: fields('count:count cause:text source:text principal?:hash sha256?:hash'),
 };
 
 /** The last whole millisecond that OTLP's 64 bits of nanoseconds hold, in the year 2554. */

@@ -3,7 +3,7 @@
  * What the event loop and the sealing thread say to each other. Types and slots only; chunks are transferred, never
  * copied.
  */
-import type { GapEvent, WriterCounters } from '../log/control.ts';
+import type { GapEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
 import type { RecordSource } from '../log/header.ts';
 import type { ArchiveStatus } from './archiver.ts';
 import type { ForwardStatus } from './forward.ts';
@@ -55,6 +55,8 @@ export type ToSealer =
       readonly counters: WriterCounters | undefined;
     }
   | { readonly type: 'gap'; readonly gap: Omit<GapEvent, 'name'> }
+  | { readonly type: 'refused'; readonly refused: Omit<RefusedEvent, 'name'> }
+  | { readonly type: 'status'; readonly id: number }
   | {
       readonly type: 'flush';
       readonly id: number;
@@ -67,6 +69,15 @@ export type ToSealer =
 export interface ConsumerStatus {
   readonly forward: ForwardStatus | undefined;
   readonly archive: ArchiveStatus | undefined;
+}
+
+/** How far the log itself is, beside its consumers. */
+export interface SealingStatus extends ConsumerStatus {
+  /** Durable records, and those of them that are under a signature. */
+  readonly size: number;
+  readonly checkpointSize: number;
+  /** Unix time of the newest checkpoint in milliseconds; undefined before the first. */
+  readonly checkpointedAtMs: number | undefined;
 }
 
 /** What the sealing thread knows of itself once it is open. */
@@ -82,6 +93,7 @@ export type FromSealer =
   | { readonly type: 'failed'; readonly message: string; readonly code: StartFailure }
   | { readonly type: 'outcome'; readonly id: number; readonly outcome: SealOutcome }
   | { readonly type: 'flushed'; readonly id: number; readonly status: ConsumerStatus }
+  | { readonly type: 'status'; readonly id: number; readonly status: SealingStatus }
   | { readonly type: 'report'; readonly code: string; readonly message: string };
 
 /** Why sealing could not start. */

@@ -5,8 +5,8 @@
  * own events: opened, gaps, heartbeats, closed.
  */
 
-import { equalBytes } from '../log/bytes.ts';
-import type { GapEvent, ReceiptEvent, WriterCounters } from '../log/control.ts';
+import { encodeHex, equalBytes } from '../log/bytes.ts';
+import type { GapEvent, ReceiptEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
 import { controlText } from '../log/control.ts';
 import { type PayloadKind, splitRequest } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
@@ -66,6 +66,8 @@ const REOPEN_DELAY_MS_MIN = 500;
 const REOPEN_DELAY_MS_MAX = 30_000;
 /** Gaps that wait for a log to be written to; further ones are added to the last. */
 const GAP_COUNT_MAX = 256;
+/** Kinds of refusals, by source and cause, told apart between two heartbeats; further ones are counted together. */
+const REFUSAL_COUNT_MAX = 256;
 
 const NO_COUNTERS: WriterCounters = {
   started: 0,
@@ -82,6 +84,7 @@ export class Sealer {
   #waiting: Part[] = [];
   #waitingByteLength = 0;
   #gaps: GapEvent[] = [];
+  readonly #refusals = new Map<string, RefusedEvent>();
   #counters: WriterCounters = NO_COUNTERS;
   #groupTimer: NodeJS.Timeout | undefined;
   #checkpointTimer: NodeJS.Timeout | undefined;
@@ -201,12 +204,26 @@ export class Sealer {
     try {
       writer.finishSegment();
       // A segment is finished once its successor's first frame is durable.
-      writer.appendControl([{ name: 'heartbeat', ...this.#counters }]);
+      this.#beat(writer);
       this.#durable();
       this.#sign();
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  /** Counts requests that were refused for good; sealed with the next heartbeat, or before the end (invariant 11). */
+  countRefused(refused: Omit<RefusedEvent, 'name'>): void {
+    const hex = refused.principal === undefined ? '-' : encodeHex(refused.principal);
+    let key = `${refused.source} ${hex} ${refused.cause}`;
+    let event: RefusedEvent = { name: 'refused', ...refused };
+    if (!this.#refusals.has(key) && this.#refusals.size >= REFUSAL_COUNT_MAX) {
+      key = 'several';
+      event = { name: 'refused', count: refused.count, cause: 'several', source: refused.source };
+    }
+    const before = this.#refusals.get(key);
+    // The first body's digest stays; Map.set keeps the order of arrival.
+    this.#refusals.set(key, { ...event, ...before, count: event.count + (before?.count ?? 0) });
   }
 
   /** Newest numbers of the capture, for the next heartbeat. */
@@ -253,7 +270,10 @@ export class Sealer {
     let isDurable = false;
     if (this.#writer !== undefined) {
       try {
-        this.#writer.appendControl([{ name: 'closed', ...this.#counters }]);
+        this.#writer.appendControl([
+          ...this.#refusals.values(),
+          { name: 'closed', ...this.#counters },
+        ]);
         if (this.#options.maySign()) this.#writer.checkpoint();
         isDurable = true;
         this.#options.onDurable(this.#writer.size, this.#options.maySign());
@@ -310,6 +330,13 @@ export class Sealer {
     }
   }
 
+  /** Seals a heartbeat, and the refusals since the last. */
+  #beat(writer: LogWriter): void {
+    writer.appendControl([{ name: 'heartbeat', ...this.#counters }, ...this.#refusals.values()]);
+    // Only now: an append that failed may be on disk all the same, and refusals counted twice are better than none.
+    this.#refusals.clear();
+  }
+
   #durable(): void {
     const writer = this.#writer;
     if (writer === undefined) return;
@@ -338,7 +365,7 @@ export class Sealer {
       this.#scheduleHeartbeat();
       if (this.#writer === undefined) return;
       try {
-        this.#writer.appendControl([{ name: 'heartbeat', ...this.#counters }]);
+        this.#beat(this.#writer);
         this.#durable();
       } catch (error) {
         this.#fail(error);

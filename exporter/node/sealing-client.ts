@@ -10,7 +10,7 @@ import {
   receiveMessageOnPort,
   Worker,
 } from 'node:worker_threads';
-import type { GapEvent, WriterCounters } from '../log/control.ts';
+import type { GapEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
 import { type RecordSource, WRITER_SOURCE } from '../log/header.ts';
 import { causeOf, type OtlpKind } from './otlp-config.ts';
 import type { SealOutcome } from './pending.ts';
@@ -19,6 +19,7 @@ import {
   type FromSealer,
   type SealingConfig,
   type SealingState,
+  type SealingStatus,
   SLOT_ANSWERED,
   SLOT_COUNT,
   SLOT_STATE,
@@ -60,6 +61,7 @@ export class SealingClient {
   readonly #onReport: (code: string, message: string) => void;
   readonly #waiting = new Map<number, (outcome: SealOutcome) => void>();
   readonly #flushes = new Map<number, (status: ConsumerStatus) => void>();
+  readonly #questions = new Map<number, (status: SealingStatus | undefined) => void>();
   #lastId = 0;
   #isClosed = false;
 
@@ -128,6 +130,22 @@ export class SealingClient {
     if (!this.#isClosed) this.#tell({ type: 'gap', gap });
   }
 
+  /** Counts requests that were refused for good, to be sealed with the next heartbeat. */
+  countRefused(refused: Omit<RefusedEvent, 'name'>): void {
+    if (!this.#isClosed) this.#tell({ type: 'refused', refused });
+  }
+
+  /** How far the log and its consumers are; undefined once it is closed. */
+  status(): Promise<SealingStatus | undefined> {
+    if (this.#isClosed) return Promise.resolve(undefined);
+    const id = ++this.#lastId;
+    return new Promise((resolve) => {
+      this.#questions.set(id, resolve);
+      this.#keepAlive();
+      this.#tell({ type: 'status', id });
+    });
+  }
+
   /** Seals all that waits and finishes the segment; resolves when backend and archive have it, or the deadline is over. */
   flush(deadlineMs: number, counters: WriterCounters): Promise<ConsumerStatus> {
     if (this.#isClosed) return Promise.resolve({ forward: undefined, archive: undefined });
@@ -186,6 +204,10 @@ export class SealingClient {
       this.#flushes.get(message.id)?.(message.status);
       this.#flushes.delete(message.id);
       this.#keepAlive();
+    } else if (message.type === 'status') {
+      this.#questions.get(message.id)?.(message.status);
+      this.#questions.delete(message.id);
+      this.#keepAlive();
     } else if (message.type === 'report') {
       this.#report(message.code, message.message);
     }
@@ -201,7 +223,7 @@ export class SealingClient {
 
   /** A process that has nothing else to do stays for answers that are due, and for nothing else. */
   #keepAlive(): void {
-    if (this.#waiting.size + this.#flushes.size > 0) this.#port.ref();
+    if (this.#waiting.size + this.#flushes.size + this.#questions.size > 0) this.#port.ref();
     else this.#port.unref();
   }
 
@@ -223,6 +245,8 @@ export class SealingClient {
     for (const resolve of this.#flushes.values())
       resolve({ forward: undefined, archive: undefined });
     this.#flushes.clear();
+    for (const resolve of this.#questions.values()) resolve(undefined);
+    this.#questions.clear();
     this.#port.unref();
   }
 }

@@ -26,6 +26,7 @@ import {
   takePlace,
 } from './place.ts';
 import {
+  type ConsumerStatus,
   type FromSealer,
   type SealingConfig,
   SLOT_ANSWERED,
@@ -58,6 +59,7 @@ class SealingThread {
   #archiver: Archiver | undefined;
   #maySign = true;
   #checkpointSize = 0;
+  #checkpointedAtMs: number | undefined;
 
   constructor(data: ThreadData) {
     this.#config = data.config;
@@ -117,7 +119,10 @@ class SealingThread {
       pendingByteLengthMax: config.pendingByteLengthMax,
       maySign: () => this.#maySign,
       onDurable: (size, signed) => {
-        if (signed) this.#checkpointSize = size;
+        if (signed) {
+          this.#checkpointSize = size;
+          this.#checkpointedAtMs = Date.now();
+        }
         this.#forwarder?.notify(size - 1);
         if (signed) this.#archiver?.notify();
       },
@@ -187,6 +192,19 @@ class SealingThread {
       });
     } else if (message.type === 'gap') {
       sealer.declareGap(message.gap);
+    } else if (message.type === 'refused') {
+      sealer.countRefused(message.refused);
+    } else if (message.type === 'status') {
+      this.#tell({
+        type: 'status',
+        id: message.id,
+        status: {
+          ...this.#consumers(),
+          size: sealer.size,
+          checkpointSize: this.#checkpointSize,
+          checkpointedAtMs: this.#checkpointedAtMs,
+        },
+      });
     } else if (message.type === 'flush') {
       sealer.count(message.counters);
       sealer.finishSegment();
@@ -198,8 +216,11 @@ class SealingThread {
 
   async #flushConsumers({ id, deadlineMs }: Extract<ToSealer, { type: 'flush' }>): Promise<void> {
     await Promise.all([this.#forwarder?.flush(deadlineMs), this.#archiver?.flush(deadlineMs)]);
-    const status = { forward: this.#forwarder?.status(), archive: this.#archiver?.status() };
-    this.#tell({ type: 'flushed', id, status });
+    this.#tell({ type: 'flushed', id, status: this.#consumers() });
+  }
+
+  #consumers(): ConsumerStatus {
+    return { forward: this.#forwarder?.status(), archive: this.#archiver?.status() };
   }
 
   /** An archive that was away: asks again until it answers. What does not fit stays unsigned, and is told each time. */
