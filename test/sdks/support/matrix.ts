@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The matrix test: one application per target, run with and without our hooks, under both module systems and all versions; what
+ * it saw must be the same, and each call must have ended once, in the state its case says. Writes what it found to
+ * `test/sdks/results/<target>.json`, from which the table of the docs is made.
+ */
+import { execFile } from 'node:child_process';
+import { createHmac } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Recorded } from '../../instrumentation/support/recorder.ts';
+import { CASES, type CaseName } from './case.ts';
+
+/** Terminal state, detail and error type, as far as they are there: `complete`, `error connection ECONNREFUSED`. */
+export type End = string;
+
+/** How the calls of a case end, in the order they end in; or why an SDK has no such case. */
+export type Ends = End | readonly End[] | { readonly absent: string };
+
+/** One version of the package. */
+export interface Version {
+  readonly version: string;
+  /** Folder in `test/sdks` that has it installed; `.` for the newest. */
+  readonly folder: string;
+  readonly formats: readonly ('esm' | 'cjs')[];
+}
+
+export interface Provider {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+export interface Matrix {
+  /** Name of the target, which is that of its package. */
+  readonly target: string;
+  readonly versions: readonly Version[];
+  /** Module of the application in this folder; it exports `cases`. */
+  readonly app: string;
+  /** Absent for a model in the process. */
+  readonly startProvider?: () => Promise<Provider>;
+  /** For all shared cases and those of the target's own. */
+  readonly ends: Readonly<Record<CaseName, Ends>> & Readonly<Record<string, Ends>>;
+  /** All attributes of the only span of a case, but `server.port`. */
+  readonly whole?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** Cases that one of the versions has not, by version. */
+  readonly without?: Readonly<Record<string, readonly string[]>>;
+}
+
+interface Run {
+  readonly outcomes: Readonly<Record<string, unknown>>;
+  readonly spans: Readonly<Record<string, readonly Recorded[]>>;
+  readonly report: {
+    readonly coverage: readonly { readonly target: string }[];
+    readonly stats: { readonly open: number; readonly problems: Readonly<Record<string, number>> };
+    readonly started: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  };
+}
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = join(here, '../../..');
+const RUN_MS = 180_000;
+
+/** Runs the application in a process of its own, against a provider of its own. */
+async function run(
+  { app, target, startProvider }: Matrix,
+  { folder }: Version,
+  format: string,
+  env?: Readonly<Record<string, string>>,
+): Promise<Run> {
+  const provider = await startProvider?.();
+  const preload =
+    env === undefined ? [] : ['--import', join(root, 'test/instrumentation/support/preload.ts')];
+  try {
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      [
+        ...['--expose-gc', '--no-warnings', ...preload, join(here, 'app.ts'), join(here, app)],
+        ...[join(here, '..', folder), target, format, provider?.url ?? ''],
+      ],
+      // The hooks look for packages from the program upwards; a proxy would see the requests of the test.
+      { env: { PATH: process.env.PATH, ...env }, cwd: root, maxBuffer: 2 ** 27, timeout: RUN_MS },
+    );
+    return JSON.parse(stdout) as Run;
+  } finally {
+    await provider?.close();
+  }
+}
+
+const ours = (spans: readonly Recorded[] = []) => spans.filter(({ scope }) => scope === 'sealspan');
+
+/** How the calls of a case ended. */
+function endsOf(spans: readonly Recorded[] | undefined): readonly End[] {
+  return ours(spans).map(({ attributes }) =>
+    ['aigov.invocation.completion', 'aigov.invocation.detail', 'error.type']
+      .map((name) => attributes[name])
+      .filter((value) => value !== undefined)
+      .join(' '),
+  );
+}
+
+function expectedEnds(
+  matrix: Matrix,
+  version: string,
+): readonly (readonly [string, readonly End[]])[] {
+  const missing = new Set(matrix.without?.[version]);
+  return Object.entries(matrix.ends).flatMap(([name, ends]) => {
+    if (typeof ends === 'object' && 'absent' in ends) return [];
+    return missing.has(name) ? [] : [[name, [ends].flat()] as const];
+  });
+}
+
+interface Row {
+  readonly version: string;
+  readonly format: string;
+  readonly loader: string;
+  readonly cases: Readonly<
+    Record<string, { readonly ends: readonly End[]; readonly same: boolean }>
+  >;
+}
+
+/** Declares the tests of a target. */
+export function describeMatrix(matrix: Matrix): void {
+  const rows: Row[] = [];
+  const bare = new Map<string, Promise<Run>>();
+  const bareRun = (version: Version, format: string): Promise<Run> => {
+    const key = `${version.version} ${format}`;
+    const known = bare.get(key) ?? run(matrix, version, format);
+    bare.set(key, known);
+    return known;
+  };
+  const [newest] = matrix.versions;
+  const combinations = matrix.versions.flatMap((version) =>
+    version.formats.flatMap((format) =>
+      // The loader of Node's that runs in a thread is shown with the newest.
+      (version === newest ? ['sync', 'async'] : ['sync']).map(
+        (loader) => [version.version, format, loader, version] as const,
+      ),
+    ),
+  );
+
+  it('has every case of the matrix', () => {
+    expect(Object.keys(matrix.ends)).toEqual(expect.arrayContaining([...CASES]));
+  });
+
+  describe.each(combinations)(
+    `${matrix.target} %s, %s, %s hooks`,
+    (number, format, loader, version) => {
+      let hooked: Run;
+      let plain: Run;
+      beforeAll(async () => {
+        [hooked, plain] = await Promise.all([
+          run(matrix, version, format, { LOADER: loader }),
+          bareRun(version, format),
+        ]);
+        const cases = Object.entries(hooked.outcomes).map(([name, outcome]) => [
+          name,
+          { ends: endsOf(hooked.spans[name]), same: isSame(outcome, plain.outcomes[name]) },
+        ]);
+        rows.push({ version: number, format, loader, cases: Object.fromEntries(cases) });
+      }, RUN_MS);
+
+      it('is the version it says', () => {
+        const file = join(
+          here,
+          '..',
+          version.folder,
+          'node_modules',
+          matrix.target,
+          'package.json',
+        );
+        expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ version: number });
+      });
+
+      it('lets the application see what it sees without hooks', () => {
+        expect(hooked.outcomes).toEqual(plain.outcomes);
+      });
+
+      it('ends each call once, in the state it ended in', () => {
+        const ends = Object.entries(hooked.spans)
+          .filter(([name]) => name in matrix.ends)
+          .map(([name, spans]) => [name, endsOf(spans)]);
+        expect(Object.fromEntries(ends)).toEqual(Object.fromEntries(expectedEnds(matrix, number)));
+        expect(hooked.report.stats).toMatchObject({ open: 0, problems: {} });
+      });
+
+      it('makes no span of what is no call of a model', () => {
+        const others = Object.entries(hooked.spans).filter(([name]) => !(name in matrix.ends));
+        expect(others.map(([name, spans]) => [name, endsOf(spans)])).toEqual(
+          others.map(([name]) => [name, []]),
+        );
+      });
+
+      const missing = new Set(matrix.without?.[number]);
+      const whole = Object.entries(matrix.whole ?? {}).filter(([name]) => !missing.has(name));
+      if (whole.length > 0) {
+        it.each(whole)('tells all of: %s', (name, expected) => {
+          const spans = ours(hooked.spans[name]);
+          expect(spans).toHaveLength(1);
+          const { 'server.port': port, ...attributes } = spans[0]?.attributes ?? {};
+          expect(attributes).toEqual(expected);
+          if (matrix.startProvider !== undefined) expect(port).toEqual(expect.any(Number));
+          expect(spans[0]).toMatchObject({
+            name: [attributes['gen_ai.operation.name'], attributes['gen_ai.request.model']]
+              .filter((part) => part !== undefined)
+              .join(' '),
+            kind: matrix.startProvider === undefined ? 'INTERNAL' : 'CLIENT',
+            status: attributes['error.type'] === undefined ? 'UNSET' : 'ERROR',
+          });
+        });
+      }
+
+      it('lets the spans of the requests nest under a call', () => {
+        for (const [name, spans] of Object.entries(hooked.spans)) {
+          const calls = new Set(ours(spans).map(({ spanId }) => spanId));
+          if (calls.size === 0) continue;
+          const parents = new Map(spans.map(({ spanId, parentSpanId }) => [spanId, parentSpanId]));
+          const orphans = spans.filter(({ scope, spanId }) => {
+            let at: string | undefined = spanId;
+            while (at !== undefined && !calls.has(at)) at = parents.get(at);
+            return scope === 'http' && at === undefined;
+          });
+          expect([name, orphans]).toEqual([name, []]);
+        }
+      });
+
+      it('says that it is active', () => {
+        const row = hooked.report.coverage.filter(({ target }) => target === matrix.target);
+        expect(row).toEqual([{ target: matrix.target, version: number, status: 'active' }]);
+      });
+    },
+  );
+
+  describe.each([['tracer'], ['start'], ['span']])(
+    `${matrix.target} when our %s throws`,
+    (fault) => {
+      it(
+        'lets the application see what it sees without hooks, and counts',
+        async () => {
+          const format = newest?.formats[0];
+          if (newest === undefined || format === undefined) throw new Error('no version');
+          const [faulty, plain] = await Promise.all([
+            run(matrix, newest, format, { FAULT: fault }),
+            bareRun(newest, format),
+          ]);
+          expect(faulty.outcomes).toEqual(plain.outcomes);
+          expect(faulty.report.stats.open).toBe(0);
+          const problems = Object.values(faulty.report.stats.problems);
+          const calls = expectedEnds(matrix, newest.version).flatMap(([, ends]) => ends);
+          // Each call met the fault at least once.
+          expect(Math.max(0, ...problems)).toBeGreaterThanOrEqual(calls.length);
+        },
+        RUN_MS,
+      );
+    },
+  );
+
+  afterAll(() => {
+    const folder = join(here, '../results');
+    mkdirSync(folder, { recursive: true });
+    const absent = Object.entries(matrix.ends).flatMap(([name, ends]) =>
+      typeof ends === 'object' && 'absent' in ends ? [[name, ends.absent]] : [],
+    );
+    const result = {
+      target: matrix.target,
+      absent: Object.fromEntries(absent) as unknown,
+      runs: rows.toSorted((a, b) => order(a) - order(b)),
+    };
+    const file = join(folder, `${matrix.target.replace(/^@/, '').replaceAll('/', '-')}.json`);
+    writeFileSync(file, `${JSON.stringify(result, undefined, 2)}\n`);
+  });
+
+  function order(row: Row): number {
+    return combinations.findIndex(
+      ([number, format, loader]) =>
+        number === row.version && format === row.format && loader === row.loader,
+    );
+  }
+}
+
+function isSame(left: unknown, right: unknown): boolean {
+  return JSON.stringify(left) === JSON.stringify(right);
+}
+
+const KEY = new Uint8Array(32).fill(7);
+
+/** The hex of the HMAC that the digests are made of, computed here anew. */
+export function hmac(text: string): string {
+  return createHmac('sha256', KEY).update(text).digest('hex');
+}
+
+/** The digest of a text, as its definition says. */
+export function digest(text: string): string {
+  return `hmac-sha256:${hmac(text)}`;
+}
+
+/** The attributes that say how content was treated, of every span of a run. */
+export const POLICY: Readonly<Record<string, string>> = {
+  'aigov.content.policy': 'digest',
+  'aigov.digest.alg': 'hmac-sha256',
+  'aigov.digest.key_id': 'test-1',
+  'aigov.schema.version': '0.1.0',
+};
+
+/** The attributes of an input and, if there is one, a configuration, given as their canonical texts. */
+export function inputs(content: string, config?: string): Readonly<Record<string, unknown>> {
+  return {
+    ...POLICY,
+    'aigov.input.digest': digest(content),
+    'aigov.input.length': Buffer.byteLength(content),
+    ...(config !== undefined && { 'aigov.config.digest': digest(config) }),
+  };
+}
+
+/** A part of an answer: its type, its text and, for a tool call, its id and name. */
+export interface AnswerPart {
+  readonly type: string;
+  readonly text: string;
+  readonly id?: string;
+  readonly name?: string;
+}
+
+/** The attributes of an answer, of one message per list of parts. */
+export function outputs(
+  ...messages: readonly { reason?: string; role?: string; parts: readonly AnswerPart[] }[]
+): Readonly<Record<string, unknown>> {
+  const text = messages.map(({ reason, role = 'assistant', parts }) => {
+    const finish = reason === undefined ? '' : `"finish_reason":${JSON.stringify(reason)},`;
+    const list = parts.map((part) => {
+      const key = part.type === 'tool_call' ? 'arguments' : 'content';
+      const id = part.id === undefined ? '' : `"id":${JSON.stringify(part.id)},`;
+      const name = part.name === undefined ? '' : `"name":${JSON.stringify(part.name)},`;
+      return `{"${key}":"${hmac(part.text)}",${id}${name}"type":"${part.type}"}`;
+    });
+    return `{${finish}"parts":[${list.join(',')}],"role":"${role}"}`;
+  });
+  const byteLengths = messages.flatMap(({ parts }) =>
+    parts.map((part) => Buffer.byteLength(part.text)),
+  );
+  return {
+    'aigov.output.digest': digest(`[${text.join(',')}]`),
+    'aigov.output.length': byteLengths.reduce((sum, byteLength) => sum + byteLength, 0),
+  };
+}
