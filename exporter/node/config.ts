@@ -26,7 +26,12 @@ export class ConfigError extends Error {
 const milliseconds = (min: number, max: number) => z.number().int().min(min).max(max);
 const name = z
   .string()
-  .refine(isOrigin, 'expected lower case letters, digits, dots, dashes, underscores and slashes');
+  .refine(isOrigin, 'expected lower case letters, digits, dots, dashes, underscores and slashes')
+  // A directory archive has a folder for each part, and none that the file system reads as another place.
+  .refine(
+    (origin) => origin.split('/').every((part) => /^[^.]/.test(part)),
+    'expected no part of it to be empty or to begin with a dot',
+  );
 
 const backendSchema = z.strictObject({
   protocol: z.enum(['grpc', 'http/protobuf']).default('http/protobuf'),
