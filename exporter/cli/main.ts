@@ -54,7 +54,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 Verifies every log in or below DIR (default ${DEFAULT_DIR}): each byte of each record, every link, the signatures.
 Without --trust the key beside the log is used, and the verdict says so: self-attested.
 
-  --trust FILE   your trust file: logs expected, their keys, the last heads seen; updated after a valid verdict
+  --trust FILE   your trust file: logs expected, their keys, the last heads seen, kept up to date
   --json         one JSON object on stdout
 
 exit 0 valid, 1 invalid, 2 usage, 3 incomplete, 4 unverifiable, 5 the outside world failed

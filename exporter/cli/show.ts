@@ -9,7 +9,7 @@ import type { Verdict } from '../log/report.ts';
 import { readSpan, type ShownSpan } from './span.ts';
 import type { Terminal } from './terminal.ts';
 import { openTrustFile } from './trust.ts';
-import { EXIT_OF, findLogs, verifyDirectory } from './verify.ts';
+import { EXIT_OF, findLogs, joinVerdicts, verifyDirectory } from './verify.ts';
 
 export interface ShowOptions {
   readonly dir: string;
@@ -33,7 +33,7 @@ const EXIT_NOT_FOUND = 4;
 export async function runShow(options: ShowOptions, terminal: Terminal): Promise<number> {
   const trust = options.trustPath === undefined ? undefined : openTrustFile(options.trustPath);
   const spans: Found[] = [];
-  let verdict: Verdict = 'valid';
+  const verdicts: Verdict[] = [];
   for (const { dir } of findLogs(options.dir)) {
     const report = await verifyDirectory(dir, trust, ({ header, entries, leaves }) => {
       if (header.kind !== 'traces') return;
@@ -49,9 +49,11 @@ export async function runShow(options: ShowOptions, terminal: Terminal): Promise
         });
       });
     });
-    if (EXIT_OF[report.verdict] !== 0 && verdict !== 'invalid') verdict = report.verdict;
+    verdicts.push(report.verdict);
   }
-  spans.sort((a, b) => (a.start < b.start ? -1 : 1));
+  const verdict = joinVerdicts(verdicts);
+  // Those of one millisecond stay in the order they were sealed in.
+  spans.sort((a, b) => a.start.localeCompare(b.start));
   if (options.isJson) {
     terminal.data(JSON.stringify({ trace: options.traceId, verdict, spans }, undefined, 2));
   } else {

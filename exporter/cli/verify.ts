@@ -143,7 +143,8 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
       if (++records % 100 === 0) terminal.progress(`${dir}: ${records} records`);
     });
     reports.push({ dir, report });
-    if (trust !== undefined && report.verdict === 'valid') {
+    // An incomplete log is intact: its end may be held against the next one as well (FORMAT.md, "Trust file").
+    if (trust !== undefined && (report.verdict === 'valid' || report.verdict === 'incomplete')) {
       const head = await headAt(dir, report.size);
       if (head !== undefined) trust.remember(report.log, head);
     }
@@ -151,10 +152,8 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
   const found = new Set(reports.map(({ report }) => report.log));
   const missing =
     trust?.logs.filter((log) => !found.has(log.origin)).map((log) => log.origin) ?? [];
-  const verdict = joinVerdicts(
-    reports.map(({ report }) => report.verdict),
-    missing.length,
-  );
+  const foundVerdict = joinVerdicts(reports.map(({ report }) => report.verdict));
+  const verdict = missing.length > 0 ? joinVerdicts([foundVerdict, 'incomplete']) : foundVerdict;
   const population =
     trust === undefined
       ? 'not checked: no list of expected logs was given'
@@ -179,11 +178,9 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
   return EXIT_OF[verdict];
 }
 
-function joinVerdicts(verdicts: readonly Verdict[], missingCount: number): Verdict {
-  const all: Verdict[] = missingCount > 0 ? [...verdicts, 'incomplete'] : [...verdicts];
-  // No log at all: nothing was checked, and that is never valid (invariant 9).
-  if (verdicts.length === 0) all.push('unverifiable');
-  return WORST.find((verdict) => all.includes(verdict))!;
+/** The worst of the verdicts. Without any, nothing was checked, and that is never valid (invariant 9). */
+export function joinVerdicts(verdicts: readonly Verdict[]): Verdict {
+  return WORST.find((verdict) => verdicts.includes(verdict)) ?? 'unverifiable';
 }
 
 function verdictText(verdict: Verdict, terminal: Terminal): string {
