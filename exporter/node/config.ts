@@ -6,7 +6,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
-import { isAlias, LineCounter, parseDocument } from 'yaml';
+import { isAlias, LineCounter, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
 import { type Governance, governanceSchema } from '../../semconv/index.ts';
 import { isOrigin } from '../log/header.ts';
@@ -33,23 +33,30 @@ const name = z
     'expected no part of it to be empty or to begin with a dot',
   );
 
-const backendSchema = z.strictObject({
+/** An object that names what it knows where it finds something else: most mistakes are of spelling. */
+const settings = <Shape extends z.core.$ZodLooseShape>(shape: Shape) =>
+  z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? `unknown: ${issue.keys.join(', ')}; known: ${Object.keys(shape).join(', ')}`
+        : 'expected settings',
+  });
+
+const backendSchema = settings({
   protocol: z.enum(['grpc', 'http/protobuf']).default('http/protobuf'),
   endpoint: z.string(),
   headers: z.record(z.string(), z.string()).optional(),
   compression: z.enum(['gzip', 'none']).optional(),
   timeoutMs: milliseconds(1, 600_000).optional(),
-  tls: z
-    .strictObject({
-      ca: z.string().optional(),
-      cert: z.string().optional(),
-      key: z.string().optional(),
-      insecure: z.boolean().optional(),
-    })
-    .optional(),
+  tls: settings({
+    ca: z.string().optional(),
+    cert: z.string().optional(),
+    key: z.string().optional(),
+    insecure: z.boolean().optional(),
+  }).optional(),
 });
 
-const schema = z.strictObject({
+const schema = settings({
   /** Where log directories are, one for each instance. */
   dir: z.string().min(1).default('./sealspan-log'),
   /** Permanent name of the log, the instance left out. */
@@ -70,18 +77,21 @@ const schema = z.strictObject({
   keyFile: z.string().optional(),
   forwarding: z.enum(['through', 'direct', 'off']).optional(),
   backend: backendSchema.optional(),
-  archive: z.union([z.strictObject({ directory: z.string().min(1) }), z.literal('off')]).optional(),
-  segment: z
-    .strictObject({
-      byteLengthMax: z
-        .number()
-        .int()
-        .min(4096)
-        .max(128 * 1024 * 1024)
-        .default(16 * 1024 * 1024),
-      ageMsMax: milliseconds(100, 86_400_000).default(10_000),
-    })
-    .prefault({}),
+  archive: z
+    .union(
+      [settings({ directory: z.string().min(1) }), z.literal('off')],
+      'expected off, or settings with a directory',
+    )
+    .optional(),
+  segment: settings({
+    byteLengthMax: z
+      .number()
+      .int()
+      .min(4096)
+      .max(128 * 1024 * 1024)
+      .default(16 * 1024 * 1024),
+    ageMsMax: milliseconds(100, 86_400_000).default(10_000),
+  }).prefault({}),
   content: z.enum(['digest', 'omit', 'full']).optional(),
   governance: governanceSchema.optional(),
   pendingByteLengthMax: z
@@ -163,42 +173,36 @@ export interface Config {
 type Env = Readonly<Record<string, string | undefined>>;
 
 /** Variables that override single settings, and how their text is read. */
-const VARIABLES: readonly (readonly [
-  variable: string,
-  path: string,
-  type: 'text' | 'number' | 'boolean',
-])[] = [
+const VARIABLES: readonly (readonly [variable: string, path: string, type: 'text' | 'value'])[] = [
   ['SEALSPAN_DIR', 'dir', 'text'],
   ['SEALSPAN_ORIGIN', 'origin', 'text'],
   ['SEALSPAN_INSTANCE', 'instance', 'text'],
   ['SEALSPAN_MODE', 'mode', 'text'],
-  ['SEALSPAN_GROUP_COMMIT_MS', 'groupCommitMs', 'number'],
-  ['SEALSPAN_HEARTBEAT_MS', 'heartbeatMs', 'number'],
+  ['SEALSPAN_GROUP_COMMIT_MS', 'groupCommitMs', 'value'],
+  ['SEALSPAN_HEARTBEAT_MS', 'heartbeatMs', 'value'],
   ['SEALSPAN_KEY_FILE', 'keyFile', 'text'],
   ['SEALSPAN_FORWARDING', 'forwarding', 'text'],
   ['SEALSPAN_CONTENT', 'content', 'text'],
-  ['SEALSPAN_FAIL_OPEN', 'failOpen', 'boolean'],
+  ['SEALSPAN_FAIL_OPEN', 'failOpen', 'value'],
 ];
 
-/** `${VAR}` and `${VAR:-default}` in a value, as OpenTelemetry's configuration files have them. */
-function substitute(value: unknown, env: Env): unknown {
-  if (typeof value === 'string') {
-    const whole = value.replace(
-      /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g,
-      (_, variable: string, otherwise: string | undefined) => env[variable] || (otherwise ?? ''),
-    );
-    if (whole === value) return value;
-    // A substituted scalar has the type that it would have had in place (`${PORT:-1}` is a number).
-    if (whole === 'true' || whole === 'false') return whole === 'true';
-    return /^(?:0|[1-9][0-9]{0,14})$/.test(whole) ? Number(whole) : whole;
-  }
-  if (Array.isArray(value)) return value.map((item) => substitute(item, env));
-  if (typeof value === 'object' && value !== null) {
-    return Object.fromEntries(
-      Object.entries(value).map(([key, item]) => [key, substitute(item, env)]),
-    );
-  }
-  return value;
+const REFERENCE = /\$\$|\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}\n]*))?\}|\$\{[^}\n]*\}?/g;
+
+/** `${VAR}`, `${VAR:-default}` and `$$` in a value, as OpenTelemetry's configuration files have them. */
+function substitute(text: string, env: Env): string {
+  return text.replace(REFERENCE, (found, variable: string | undefined, otherwise = '') => {
+    if (found === '$$') return '$';
+    if (variable === undefined)
+      throw new ConfigError(`found ${found}, expected \${VAR} or \${VAR:-default}`);
+    return env[variable] || otherwise;
+  });
+}
+
+/** A plain scalar has the type that its substituted text would have had in place (`${PORT:-1}` is a number). */
+function typedScalar(text: string): string | number | boolean | null {
+  if (text === 'true' || text === 'false') return text === 'true';
+  if (text === '') return null;
+  return /^(?:0|[1-9][0-9]{0,14})$/.test(text) ? Number(text) : text;
 }
 
 interface Source {
@@ -220,6 +224,19 @@ function readYaml(path: string, env: Env): Source {
       `${path}:${problem.linePos?.[0].line ?? 1}: ${problem.message.split('\n')[0]}`,
     );
   }
+  visit(document, {
+    Scalar: (key, node) => {
+      if (key === 'key' || typeof node.value !== 'string' || !node.value.includes('$')) return;
+      try {
+        const text = substitute(node.value, env);
+        node.value = node.type === 'PLAIN' ? typedScalar(text) : text;
+      } catch (error) {
+        throw new ConfigError(
+          `${path}:${lines.linePos(node.range?.[0] ?? 0).line}: ${causeOf(error)}`,
+        );
+      }
+    },
+  });
   const value: unknown = document.toJS({ maxAliasCount: 100 }) ?? {};
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new ConfigError(
@@ -237,7 +254,7 @@ function readYaml(path: string, env: Env): Source {
     }
     return path;
   };
-  return { value: substitute(value, env) as Record<string, unknown>, place };
+  return { value: withoutNulls(value) as Record<string, unknown>, place };
 }
 
 /** Takes what a person may write as an origin's part out of any text. */
@@ -256,10 +273,26 @@ function serviceName(env: Env): string {
   return env.OTEL_SERVICE_NAME || inResource || 'service';
 }
 
+/** A setting without a value is a setting that was not given. */
+function withoutNulls(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, item]) => item !== null)
+      .map(([key, item]) => [key, withoutNulls(item)]),
+  );
+}
+
+const SHOWN_LENGTH_MAX = 100;
+
+/** What was found at `path`, in words. Of headers the type alone: they may hold credentials. */
 function found(input: unknown, path: readonly PropertyKey[]): string {
   let value = input;
   for (const key of path) value = (value as Record<PropertyKey, unknown> | undefined)?.[key];
-  return value === undefined ? 'nothing' : JSON.stringify(value);
+  if (value === undefined) return 'nothing';
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'object' && value !== null) return 'settings';
+  return path.includes('headers') ? typeof value : JSON.stringify(value).slice(0, SHOWN_LENGTH_MAX);
 }
 
 /**
@@ -283,9 +316,7 @@ export function readConfig(env: Env, overrides: ConfigInput = {}): Config {
   for (const [variable, setting, type] of VARIABLES) {
     const text = env[variable];
     if (text === undefined || text === '') continue;
-    const readable = type !== 'boolean' || text === 'true' || text === 'false';
-    input[setting] =
-      type === 'number' ? Number(text) : type === 'boolean' && readable ? text === 'true' : text;
+    input[setting] = type === 'text' ? text : typedScalar(text);
     places.set(setting, variable);
   }
   for (const [setting, value] of Object.entries(overrides)) {
@@ -296,20 +327,29 @@ export function readConfig(env: Env, overrides: ConfigInput = {}): Config {
   const parsed = schema.safeParse(input);
   if (!parsed.success) {
     const lines = parsed.error.issues.map((issue) => {
-      const place = places.get(String(issue.path[0])) ?? file.place(issue.path);
-      const at = issue.path.length === 0 ? '' : ` ${issue.path.join('.')}`;
-      return `${place}:${at}: found ${found(input, issue.path)}, ${issue.message}`;
+      const unknown = issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [];
+      const at = [...issue.path, ...unknown];
+      const place = places.get(String(at[0])) ?? file.place(at);
+      return `${place}: ${at.join('.')}: found ${found(input, at)}, ${issue.message}`;
     });
     throw new ConfigError(lines.join('\n'));
   }
   return complete(parsed.data, env);
 }
 
+function backendOf(env: Env): OtlpClientConfig {
+  try {
+    return otlpClientConfigFromEnv(env, 'traces');
+  } catch (error) {
+    throw new ConfigError(causeOf(error));
+  }
+}
+
 function complete(settings: z.output<typeof schema>, env: Env): Config {
   // The standard variables tell where to; that sealspan forwards at all is for the person to say.
   const backend =
     (settings.backend as OtlpClientConfig | undefined) ??
-    (settings.forwarding === 'direct' ? otlpClientConfigFromEnv(env, 'traces') : undefined);
+    (settings.forwarding === 'direct' ? backendOf(env) : undefined);
   const forwarding = settings.forwarding ?? (backend === undefined ? 'through' : 'direct');
   let keyPem = env.SEALSPAN_KEY || undefined;
   if (settings.keyFile !== undefined) {

@@ -14,7 +14,7 @@ import {
   sign,
   verify,
 } from 'node:crypto';
-import { closeSync, fsyncSync, lstatSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants, zstdDecompressSync } from 'node:zlib';
 import { createVerifier, encodeVerifier, type Verifier } from '../log/note.ts';
 import type { Primitives } from '../log/verify.ts';
@@ -108,13 +108,19 @@ export function writeSecret(path: string, text: string): void {
  * @throws Error where others than its owner can read it: that key is no secret any more
  */
 export function readSecret(path: string): string {
-  const mode = lstatSync(path).mode & 0o777;
-  if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
-    throw new Error(
-      `${path} can be read by others (mode ${mode.toString(8)}); run: chmod 600 ${path}`,
-    );
+  const file = openSync(path, 'r');
+  try {
+    // Of the open file, not of its name: a mounted secret is often a link, and a name can change in between.
+    const mode = fstatSync(file).mode & 0o777;
+    if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
+      throw new Error(
+        `${path} can be read by others (mode ${mode.toString(8)}); run: chmod 600 ${path}`,
+      );
+    }
+    return readFileSync(file, 'utf8');
+  } finally {
+    closeSync(file);
   }
-  return readFileSync(path, 'utf8');
 }
 
 /** The secret that content digests are keyed with, and its name. */
