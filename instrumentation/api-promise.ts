@@ -14,19 +14,14 @@ import { absentOutput } from './content.ts';
 import {
   COMPLETE,
   errorEnding,
-  hide,
   type Invocation,
-  type IteratorWatch,
   property,
   type Signals,
-  signalEnding,
   UNREAD,
-  watchIterator,
   whenCollected,
 } from './invocation.ts';
 import { countProblem, guard } from './settings.ts';
-
-type Method = (this: unknown, ...args: unknown[]) => unknown;
+import { replace, watchIterable } from './streams.ts';
 
 /** A call by way of such a promise. Refers to neither the promise nor a stream, so that both can be collected. */
 export class ApiCall {
@@ -180,19 +175,9 @@ function watchParse(promise: object, call: ApiCall): void {
   });
 }
 
-function replace(
-  target: object,
-  name: string,
-  by: (original: Method, self: unknown, args: unknown[]) => unknown,
-): void {
-  const original = property(target, name);
-  if (typeof original !== 'function') {
-    countProblem(`apiPromise.${name}`);
-    return;
-  }
-  hide(target, name, function (this: unknown, ...args: unknown[]) {
-    return by(original as Method, this, args);
-  });
+/** Its own function, so that the closure keeps nothing but the call. */
+function hasEndOf(call: ApiCall): () => boolean {
+  return () => call.hasEndMark;
 }
 
 /** The promise of a parser is the SDK's own and goes into another one, so listening to it hides no rejection. */
@@ -212,74 +197,14 @@ function watchAnswer(answer: unknown, call: ApiCall): void {
   if (!call.answered()) return;
   const { invocation } = call;
   if (typeof property(answer, 'iterator') === 'function') {
-    watchStream(answer as object, call);
+    // All ways to read a stream (iteration, `tee`, `toReadableStream`, the helpers) go by way of its `iterator`.
+    const signal = property(property(answer, 'controller'), 'signal');
+    const ownSignal = signal instanceof AbortSignal ? signal : undefined;
+    const watch = { signals: [...call.signals, ownSignal], ownSignal, hasEnd: hasEndOf(call) };
+    watchIterable(answer as object, 'iterator', invocation, watch);
   } else if (answer instanceof Response) {
     invocation.end(COMPLETE, absentOutput(AIGOV_OUTPUT_ABSENCE_VALUE_BINARY));
   } else {
     invocation.endWhole(answer);
   }
-}
-
-/** All ways to read a stream (iteration, `tee`, `toReadableStream`, the helpers) go by way of its `iterator`. */
-function watchStream(stream: object, call: ApiCall): void {
-  const { invocation } = call;
-  const reading: StreamReading = { iterator: undefined };
-  const signals = [...call.signals];
-  const controller = property(stream, 'controller');
-  const signal = property(controller, 'signal');
-  if (signal instanceof AbortSignal) {
-    if (!signals.includes(signal)) signals.push(signal);
-    // Aborted before it was ever read. Once it is read, the reader learns of it.
-    signal.addEventListener(
-      'abort',
-      () => {
-        const ending = signalEnding(signals);
-        if (reading.iterator === undefined && ending !== undefined) invocation.end(ending);
-      },
-      { once: true },
-    );
-  }
-  replace(stream, 'iterator', (original, self, args) => {
-    const iterator = original.apply(self, args);
-    if (typeof iterator === 'object' && iterator !== null) {
-      guard('apiPromise.stream', () => {
-        const watch = readerOf(new WeakRef(iterator), reading, call, signals);
-        watchIterator(iterator as AsyncIterator<unknown>, invocation, watch);
-      });
-    }
-    return iterator;
-  });
-  whenCollected(stream, { reading, invocation }, endUnread);
-}
-
-/** Which iterator of a stream reads it: the first that is asked for something. */
-interface StreamReading {
-  iterator: WeakRef<object> | undefined;
-}
-
-/** Its own function, so that the closures keep nothing but these. */
-function readerOf(
-  own: WeakRef<object>,
-  reading: StreamReading,
-  call: ApiCall,
-  signals: Signals,
-): IteratorWatch {
-  return {
-    isReader: () => {
-      reading.iterator ??= own;
-      return reading.iterator === own;
-    },
-    hasEnd: () => call.hasEndMark,
-    signals,
-  };
-}
-
-function endUnread({
-  reading,
-  invocation,
-}: {
-  readonly reading: StreamReading;
-  readonly invocation: Invocation;
-}): void {
-  if (reading.iterator === undefined) invocation.end(UNREAD);
 }

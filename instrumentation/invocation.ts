@@ -356,7 +356,7 @@ function drop({ reads, invocation, hasEnd }: Reading): void {
 }
 
 /** Sets a property of an SDK's object that an application enumerating it does not see. */
-export function hide(target: object, name: string, value: unknown): void {
+export function hide(target: object, name: PropertyKey, value: unknown): void {
   Object.defineProperty(target, name, {
     value,
     enumerable: Object.getOwnPropertyDescriptor(target, name)?.enumerable ?? false,

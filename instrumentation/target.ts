@@ -80,17 +80,18 @@ export function hold<Value>(
  * Makes `contextOf` the active OpenTelemetry context while the hooked function runs, so that what it starts nests under the
  * call. A channel can only run a store it was bound to, and the API's is private to its context manager, so it is taken
  * from the manager that is registered, if that has the known shape; otherwise nothing nests and all else works.
- * Returns what to call before each hooked call, since managers come and go.
+ * Returns what to call before each hooked call, since managers come and go; it answers with the store that it has bound
+ * just then, if any.
  */
 export function bindContext(
   channel: Channel,
   contextOf: (message: CallMessage) => Context | undefined,
-): () => void {
+): () => AsyncLocalStorage<unknown> | undefined {
   let known: unknown;
   let bound: AsyncLocalStorage<unknown> | undefined;
   return () => {
     const manager = property(apiGlobals(), 'context');
-    if (manager === known) return;
+    if (manager === known) return undefined;
     known = manager;
     if (bound !== undefined) channel.unbindStore(bound);
     bound = undefined;
@@ -105,7 +106,29 @@ export function bindContext(
     } else if (manager !== undefined) {
       countProblem('context.shape');
     }
+    return bound;
   };
+}
+
+/**
+ * As {@link bindContext}, for the channel of the function that starts the call. The start may bring a context manager, too
+ * late for the channel to run the store of: for that one call the store is set, and set back when the function returns.
+ */
+export function activate(
+  channel: TracingChannel,
+  contextOf: (message: CallMessage) => Context | undefined,
+): void {
+  const bind = bindContext(channel.start, contextOf);
+  const entered = new WeakMap<CallMessage, () => void>();
+  listen(channel.start, (message) => {
+    const callContext = contextOf(message);
+    const store = bind();
+    if (store === undefined || callContext === undefined) return;
+    const before = store.getStore();
+    entered.set(message, () => store.enterWith(before));
+    store.enterWith(callContext);
+  });
+  listen(channel.end, (message) => entered.get(message)?.());
 }
 
 /** The slot of the API's globals, shared by every copy of the API of major version 1. */

@@ -20,6 +20,26 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['semconv/aliases.ts', 'semconv.test: the tables conventions.ts reads'],
   ['semconv/messages.ts', 'semconv.test: the messages conventions.ts folds'],
   ['instrumentation/index.ts', 'package.test loads every entry point'],
+  [
+    'instrumentation/api-client.ts',
+    'instrumentation/openai.test, sdks/anthropic.test, sdks/groq.test',
+  ],
+  [
+    'instrumentation/api-promise.ts',
+    'instrumentation/openai.test, sdks/anthropic.test, sdks/groq.test',
+  ],
+  [
+    'instrumentation/streams.ts',
+    'instrumentation/openai.test, sdks/ollama.test: every way to read a stream',
+  ],
+  ['instrumentation/target.ts', 'instrumentation/openai.test, hooks.test, and each test in sdks'],
+  ['instrumentation/targets/openai-chat.ts', 'instrumentation/openai.test'],
+  [
+    'instrumentation/targets/openai-common.ts',
+    'instrumentation/openai.test, and each test in sdks',
+  ],
+  ['instrumentation/targets/openai-responses.ts', 'instrumentation/openai.test'],
+  ['instrumentation/targets/server.ts', 'instrumentation/openai-more.test'],
   ['exporter/log/errors.ts', 'each code is provoked in the test of the module that gives it'],
   ['exporter/log/index.ts', 'package.test loads every entry point'],
   ['exporter/node/index.ts', 'package.test loads every entry point'],

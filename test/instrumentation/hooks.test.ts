@@ -45,7 +45,7 @@ async function run(
   return JSON.parse(stdout);
 }
 
-const print = 'process.stdout.write(JSON.stringify(coverage()));';
+const print = `process.stdout.write(JSON.stringify(coverage().filter(({ target }) => target === 'openai')));`;
 const quote = (path: string) => JSON.stringify(path);
 const url = (path: string) => quote(pathToFileURL(path).href);
 
