@@ -1,0 +1,755 @@
+// SPDX-License-Identifier: Apache-2.0
+// Goal: the command says of a log on a disk what DESIGN's table promises, in exit status, words and JSON. Method: the
+// real command in a process of its own, on logs that the real writer made in folders; 1,000 seeded changes of one byte
+// each, judged in this process for speed by the very function that the command calls.
+import { spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openTerminal } from '../exporter/cli/terminal.ts';
+import { openTrustFile } from '../exporter/cli/trust.ts';
+import { findLogs, verifyDirectory } from '../exporter/cli/verify.ts';
+import type { ControlEvent } from '../exporter/log/control.ts';
+import { splitRequest } from '../exporter/log/entries.ts';
+import { WRITER_SOURCE } from '../exporter/log/header.ts';
+import { nodeFiles } from '../exporter/node/files.ts';
+import { generateKeyPem, parseSigner, sha256 } from '../exporter/node/keys.ts';
+import { takeLock } from '../exporter/node/lock.ts';
+import { LogWriter } from '../exporter/node/log-writer.ts';
+import { encodeOtlp } from './support/otlp-backend.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+const COMMAND = join(ROOT, 'exporter/cli/main.ts');
+const ORIGIN = 'loans/test/0';
+const TRACE_ID = '0af7651916cd43dd8448eb211c80319c';
+const START_MS = Date.parse('2026-11-23T10:00:00.000Z');
+const COUNTERS = { started: 2, ended: 2, sealed: 2, lost: 0, highest: 2, open: '' } as const;
+const CLOSED: ControlEvent = { name: 'closed', ...COUNTERS };
+const GAP: ControlEvent = {
+  name: 'gap',
+  count: 3,
+  first: 3,
+  last: 5,
+  from: '2026-11-23T10:00:00.000Z',
+  to: '2026-11-23T10:00:01.000Z',
+  cause: 'the queue was full',
+};
+
+interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'sealspan-cli-'));
+let folderCount = 0;
+const newFolder = (): string => {
+  const path = join(folder, String(folderCount++));
+  mkdirSync(path);
+  return path;
+};
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function run(args: readonly string[], cwd: string = folder): Ended {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [COMMAND, ...args], {
+    cwd,
+    encoding: 'utf8',
+    // Compiling the sources is most of a run's time; the cache is this test's own.
+    env: { PATH: process.env.PATH ?? '', NODE_COMPILE_CACHE: join(folder, 'compiled') },
+  });
+  return { status, stdout, stderr };
+}
+
+function runJson(args: readonly string[]): { status: number | null; object: unknown } {
+  const { status, stdout, stderr } = run([...args, '--json']);
+  expect(stderr).toBe('');
+  return { status, object: JSON.parse(stdout) };
+}
+
+/** Entries of spans with these names, one trace, the second of them not sampled. */
+function entriesOf(...names: readonly string[]): Uint8Array[] {
+  const spans = names.map((name, index) => ({
+    name,
+    traceId: Buffer.from(TRACE_ID, 'hex').toString('base64'),
+    spanId: Buffer.alloc(8, index + 1).toString('base64'),
+    startTimeUnixNano: String(BigInt(START_MS + index) * 1_000_000n),
+    endTimeUnixNano: String(BigInt(START_MS + index) * 1_000_000n + 1_500_000n),
+    attributes: [{ key: 'gen_ai.request.model', value: { stringValue: 'small' } }],
+    flags: index === 0 ? 1 : 0,
+  }));
+  const bytes = encodeOtlp('TracesData', {
+    resourceSpans: [{ scopeSpans: [{ scope: { name: 'sealspan' }, spans }] }],
+  });
+  return splitRequest(bytes, 'traces');
+}
+
+interface TestLog {
+  readonly dir: string;
+  readonly origin: string;
+  readonly pem: string;
+  readonly vkey: string;
+}
+
+function newLog(origin = ORIGIN, dir = newFolder()): TestLog {
+  const pem = generateKeyPem();
+  const { vkey } = parseSigner(origin, pem);
+  writeFileSync(join(dir, 'verifier'), `${vkey}\n`);
+  return { dir, origin, pem, vkey };
+}
+
+function openLog({ dir, origin, pem }: TestLog, startMs = START_MS): LogWriter {
+  let nowMs = startMs;
+  return LogWriter.open({
+    dir,
+    signer: parseSigner(origin, pem),
+    files: nodeFiles,
+    now: () => nowMs++,
+    opened: {
+      writer: 'sealspan/test',
+      instance: '0',
+      configuration: sha256(new Uint8Array()),
+      heartbeatMs: 60_000,
+    },
+    segmentByteLengthMax: 1024 * 1024,
+    segmentAgeMsMax: 3_600_000,
+  });
+}
+
+/** One life of a writer: opened, two spans, the events, a checkpoint. Again on the same folder, the log goes on. */
+function seal(log: TestLog, events: readonly ControlEvent[] = [CLOSED]): TestLog {
+  const writer = openLog(log);
+  writer.append('traces', WRITER_SOURCE, entriesOf('chat', 'chat again'));
+  if (events.length > 0) writer.appendControl(events);
+  writer.checkpoint();
+  writer.close();
+  return log;
+}
+
+function trustFile(logs: readonly { origin: string; vkey: string }[]): string {
+  const path = join(newFolder(), 'trust.yaml');
+  const lines = logs.flatMap(({ origin, vkey }) => [`  - origin: ${origin}`, `    key: ${vkey}`]);
+  writeFileSync(path, `# mine\nlogs:\n${lines.join('\n')}\n`);
+  return path;
+}
+
+/** A copy as an auditor gets it: what the log consists of, no lock, no key. */
+function copyOf(dir: string): string {
+  const copy = newFolder();
+  for (const name of ['segments', 'checkpoint', 'signing', 'verifier']) {
+    cpSync(join(dir, name), join(copy, name), { recursive: true });
+  }
+  return copy;
+}
+
+const onlySegment = (dir: string): string => join(dir, 'segments', '00000000000000000000.seg');
+
+function changeByte(path: string, offset: number): void {
+  const bytes = readFileSync(path);
+  bytes[offset]! ^= 1;
+  writeFileSync(path, bytes);
+}
+
+/** What is found where no key that is trusted signed. */
+const UNSIGNED = ['checkpoint.unsigned', 'log.unsigned-tail'];
+
+const codes = (object: unknown): string[] =>
+  (object as { findings: readonly { code: string }[] }).findings.map(({ code }) => code);
+
+describe('the command itself', () => {
+  const COMMANDS = ['verify', 'show', 'keygen', 'demo'];
+
+  test('without a command it tells them all, and that this was no use of it', () => {
+    const { status, stdout, stderr } = run([]);
+    expect({ status, stderr }).toEqual({ status: 2, stderr: '' });
+    for (const name of COMMANDS) expect(stdout).toMatch(new RegExp(`^ {2}${name} +\\S`, 'm'));
+    expect(run(['--help'])).toEqual({ status: 0, stdout, stderr: '' });
+    expect(run(['help'])).toEqual({ status: 0, stdout, stderr: '' });
+  });
+
+  test('its version is that of the package', () => {
+    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+    expect(run(['--version'])).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' });
+  });
+
+  test.each(COMMANDS)('%s --help tells its options and an example', (name) => {
+    const { status, stdout, stderr } = run([name, '--help']);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toMatch(new RegExp(`^sealspan ${name} .*\\[--json\\]\n`));
+    expect(stdout).toMatch(new RegExp(`\nexample: sealspan ${name} `));
+    expect(run([name, '-h']).stdout).toBe(stdout);
+  });
+
+  test.each([
+    [['nonsense'], "there is no command 'nonsense'"],
+    [['constructor'], "there is no command 'constructor'"],
+    [['verify', '--nonsense'], "Unknown option '--nonsense'"],
+    [['verify', 'no-such-folder'], 'no-such-folder is no directory'],
+    [['verify', '.', '--trust', 'no-such-file'], 'no-such-file: '],
+    [['show', '.'], '--trace is missing; for example --trace 4bf92f35'],
+    [['show', '--trace', 'xyz', '.'], "--trace: 'xyz' is not 32 hexadecimal digits"],
+    [['keygen', '--out', 'key.pem'], '--origin is missing'],
+    [['keygen', '--origin', 'a/b'], '--out is missing'],
+    [['keygen', '--origin', 'No Origin', '--out', 'key.pem'], "--origin: 'No Origin' is no origin"],
+    [['keygen', '--origin', 'a/b', '--out', 'no/such/folder'], '--out: '],
+    [['demo', '--calls', '7'], '--calls: 7 is no integer of 8 to 100000'],
+    [['demo', '--calls', 'many'], '--calls: many is no integer of 8 to 100000'],
+    [['demo', '--dir', ROOT], `--dir: ${ROOT} is not empty`],
+  ] as const)('wrong use: %j', (args, message) => {
+    const { status, stdout, stderr } = run(args);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+    expect(stderr).toContain(`sealspan: ${message}`);
+    expect(stderr).not.toContain('    at ');
+  });
+
+  test('the outside world failing is no verdict', () => {
+    const { dir } = seal(newLog());
+    rmSync(onlySegment(dir));
+    mkdirSync(onlySegment(dir));
+    const { status, stdout, stderr } = run(['verify', dir]);
+    expect({ status, stdout }).toEqual({ status: 5, stdout: '' });
+    expect(stderr).toMatch(/^sealspan: EISDIR/);
+  });
+});
+
+describe('verify', () => {
+  test('a whole log, for people', () => {
+    const { dir } = seal(newLog());
+    expect(run(['verify', dir])).toEqual({
+      status: 0,
+      stderr: '',
+      stdout: `log        ${ORIGIN} in ${dir}
+verdict    VALID
+records    3 read, 3 under a signature
+entries    2 sealed, 0 declared lost
+range      2026-11-23T10:00:00.001Z to 2026-11-23T10:00:00.005Z, as the writer claims
+signer     ${ORIGIN} (self-attested: the key was found beside the log)
+tail       not checked: no earlier head was given
+logs       not checked: no list of expected logs was given
+fork       fork after restore: not excluded
+witnesses  none
+`,
+    });
+  });
+
+  test('a whole log, for programs', () => {
+    const { dir } = seal(newLog());
+    expect(runJson(['verify', dir])).toEqual({
+      status: 0,
+      object: {
+        dir,
+        verdict: 'valid',
+        log: ORIGIN,
+        size: 3,
+        records: 3,
+        entries: 2,
+        declaredLost: 0,
+        findings: [],
+        findingsOmitted: 0,
+        assurance: {
+          signer: ORIGIN,
+          selfAttested: true,
+          tail: 'not checked: no earlier head was given',
+          population: 'not checked: no list of expected logs was given',
+          fork: 'fork after restore: not excluded',
+          witnesses: 'none',
+          archiveLock: 'not checked',
+          unsignedRecords: 0,
+          claimedFrom: '2026-11-23T10:00:00.001Z',
+          claimedTo: '2026-11-23T10:00:00.005Z',
+        },
+        missing: [],
+      },
+    });
+  });
+
+  test('a folder without a log: nothing was checked, and that is never valid', () => {
+    const dir = newFolder();
+    expect(runJson(['verify', dir])).toEqual({
+      status: 4,
+      object: { logs: [], verdict: 'unverifiable', missing: [] },
+    });
+    expect(run(['verify', dir]).stdout).toBe('verdict    UNVERIFIABLE (0 logs)\n');
+  });
+
+  test('without a folder it looks where logs are by default', () => {
+    const cwd = newFolder();
+    mkdirSync(join(cwd, 'sealspan-log', '0'), { recursive: true });
+    seal(newLog(ORIGIN, join(cwd, 'sealspan-log', '0')));
+    expect(run(['verify'], cwd).stdout).toContain('verdict    VALID\n');
+  });
+
+  test('all logs below a folder are verified, the worst verdict wins', () => {
+    const dir = newFolder();
+    for (const instance of ['0', '1']) {
+      mkdirSync(join(dir, instance));
+      seal(newLog(`loans/test/${instance}`, join(dir, instance)));
+    }
+    expect(run(['verify', dir]).stdout).toMatch(/\nverdict {4}VALID \(2 logs\)\n$/);
+    changeByte(onlySegment(join(dir, '1')), 1000);
+    const { status, object } = runJson(['verify', dir]);
+    const { logs, verdict } = object as { logs: readonly { verdict: string }[]; verdict: string };
+    expect({ status, verdict, each: logs.map((log) => log.verdict) }).toEqual({
+      status: 1,
+      verdict: 'invalid',
+      each: ['valid', 'invalid'],
+    });
+  });
+
+  test('what was tampered with is said where, and which rule broke', () => {
+    const { dir } = seal(newLog());
+    changeByte(onlySegment(dir), statSync(onlySegment(dir)).size - 1);
+    const { status, stdout } = run(['verify', dir]);
+    expect(status).toBe(1);
+    expect(stdout).toContain('\nverdict    INVALID\n');
+    expect(stdout).toContain(
+      '\nfinding    record.stored at segment 00000000000000000000.seg record 2: ',
+    );
+  });
+
+  test('a declared gap: incomplete, and counted', () => {
+    const { dir } = seal(newLog(), [GAP, CLOSED]);
+    const { status, object } = runJson(['verify', dir]);
+    expect({ status, codes: codes(object) }).toEqual({ status: 3, codes: ['log.gap'] });
+    expect(object).toMatchObject({ verdict: 'incomplete', declaredLost: 3, size: 3 });
+  });
+
+  test('no key: unverifiable', () => {
+    const { dir } = seal(newLog());
+    rmSync(join(dir, 'verifier'));
+    const { status, object } = runJson(['verify', dir]);
+    expect({ status, codes: codes(object) }).toEqual({
+      status: 4,
+      codes: ['key.missing', ...UNSIGNED],
+    });
+  });
+
+  test.each([
+    ['of somebody else', parseSigner(ORIGIN, generateKeyPem()).vkey, 'checkpoint.unsigned'],
+    ['that is none', 'no key at all', 'key.missing'],
+  ])('a key beside the log %s: unverifiable', (_name, text, code) => {
+    const { dir } = seal(newLog());
+    writeFileSync(join(dir, 'verifier'), text);
+    const { status, object } = runJson(['verify', dir]);
+    expect({ status, codes: codes(object) }).toEqual({
+      status: 4,
+      codes: expect.arrayContaining([code]),
+    });
+  });
+
+  test('a tail that is not signed yet excuses a running writer, and nobody else', () => {
+    const log = newLog();
+    const lock = takeLock(log.dir);
+    const writer = openLog(log, Date.now());
+    writer.checkpoint();
+    writer.append('traces', WRITER_SOURCE, entriesOf('chat'));
+    const running = runJson(['verify', log.dir]);
+    const copied = runJson(['verify', copyOf(log.dir)]);
+    writer.close();
+    lock?.release();
+    const ended = runJson(['verify', log.dir]);
+    expect([running, copied, ended].map(({ status, object }) => [status, codes(object)])).toEqual([
+      [0, ['log.unsigned-tail-live']],
+      [3, ['log.unsigned-tail']],
+      [3, ['log.unsigned-tail']],
+    ]);
+    expect(running.object).toMatchObject({ size: 1, records: 2 });
+  });
+});
+
+describe('verify with a trust file', () => {
+  test('the head is remembered, comments stay, and the next log must extend it', () => {
+    const log = seal(newLog());
+    const path = trustFile([log]);
+    const before = readFileSync(path, 'utf8');
+    expect(runJson(['verify', log.dir, '--trust', path])).toMatchObject({
+      status: 0,
+      object: {
+        verdict: 'valid',
+        assurance: {
+          selfAttested: false,
+          tail: 'not checked: no earlier head was given',
+          population: '1 of 1 logs expected were found',
+        },
+      },
+    });
+    const head = openTrustFile(path).logs[0]?.head;
+    const root = Buffer.from(head?.root ?? []).toString('base64');
+    expect(readFileSync(join(log.dir, 'checkpoint'), 'latin1')).toContain(`\n3\n${root}\n`);
+    expect(readFileSync(path, 'utf8')).toBe(
+      `${before}    head:\n      size: 3\n      root: ${root}\n`,
+    );
+    seal(log);
+    expect(runJson(['verify', log.dir, '--trust', path]).object).toMatchObject({
+      size: 6,
+      assurance: { tail: 'extends the head of 3 records seen before' },
+    });
+    expect(openTrustFile(path).logs[0]?.head?.size).toBe(6);
+  });
+
+  test('the head of a log that is intact but incomplete is remembered too', () => {
+    const log = seal(newLog(), [GAP, CLOSED]);
+    const path = trustFile([log]);
+    expect(run(['verify', log.dir, '--trust', path]).status).toBe(3);
+    expect(openTrustFile(path).logs[0]?.head?.size).toBe(3);
+  });
+
+  test('a log put back to an older state, checkpoint and all: found, and the head stays', () => {
+    const log = seal(newLog());
+    const old = copyOf(log.dir);
+    const path = trustFile([log]);
+    seal(log);
+    expect(run(['verify', log.dir, '--trust', path]).status).toBe(0);
+    const before = readFileSync(path, 'utf8');
+    const { status, object } = runJson(['verify', old, '--trust', path]);
+    expect({ status, codes: codes(object) }).toEqual({ status: 1, codes: ['log.rollback'] });
+    expect(readFileSync(path, 'utf8')).toBe(before);
+    // Nobody who keeps no head can tell.
+    expect(run(['verify', old]).status).toBe(0);
+  });
+
+  test('another history under the same key: found by the head', () => {
+    const log = seal(newLog());
+    const path = trustFile([log]);
+    expect(run(['verify', log.dir, '--trust', path]).status).toBe(0);
+    const other = { ...log, dir: newFolder() };
+    writeFileSync(join(other.dir, 'verifier'), `${log.vkey}\n`);
+    seal(seal(other, [GAP]));
+    const { status, object } = runJson(['verify', other.dir, '--trust', path]);
+    expect(status).toBe(1);
+    expect(codes(object)).toContain('log.root');
+  });
+
+  test('a log that is expected and not there: incomplete, and named', () => {
+    const log = seal(newLog());
+    const absent = {
+      origin: 'loans/test/1',
+      vkey: parseSigner('loans/test/1', generateKeyPem()).vkey,
+    };
+    const path = trustFile([log, absent]);
+    expect(runJson(['verify', log.dir, '--trust', path])).toMatchObject({
+      status: 3,
+      object: {
+        verdict: 'incomplete',
+        missing: ['loans/test/1'],
+        findings: [],
+        assurance: { population: '1 of 2 logs expected were found' },
+      },
+    });
+    expect(run(['verify', log.dir, '--trust', path]).stdout).toContain(
+      '\nmissing    loans/test/1: expected by the trust file, not found\n',
+    );
+    // With none of them there, nothing was checked.
+    expect(runJson(['verify', newFolder(), '--trust', path])).toEqual({
+      status: 4,
+      object: { logs: [], verdict: 'unverifiable', missing: [ORIGIN, 'loans/test/1'] },
+    });
+  });
+
+  test('the key beside the log counts for nothing', () => {
+    const log = seal(newLog());
+    const path = trustFile([{ origin: ORIGIN, vkey: parseSigner(ORIGIN, generateKeyPem()).vkey }]);
+    const before = readFileSync(path, 'utf8');
+    const { status, object } = runJson(['verify', log.dir, '--trust', path]);
+    expect({ status, codes: codes(object) }).toEqual({ status: 4, codes: UNSIGNED });
+    expect(readFileSync(path, 'utf8')).toBe(before);
+  });
+
+  test('a log that nobody listed is not verified by its own word', () => {
+    const log = seal(newLog());
+    const path = trustFile([seal(newLog('loans/test/1'))]);
+    const { status, object } = runJson(['verify', log.dir, '--trust', path]);
+    expect(status).toBe(4);
+    expect(codes(object)).toEqual(['key.missing', ...UNSIGNED]);
+  });
+
+  test('a signature that does not hold: invalid', () => {
+    const log = seal(newLog());
+    changeSignature(join(log.dir, 'checkpoint'));
+    const { status, object } = runJson(['verify', log.dir, '--trust', trustFile([log])]);
+    expect(status).toBe(1);
+    expect(codes(object)).toContain('checkpoint.signature');
+  });
+
+  test.each([
+    ['no YAML', 'logs: [', /trust\.yaml: /],
+    ['no list', 'logs: 1', /trust\.yaml: logs: /],
+    ['an unknown setting', 'logs: []\nmore: 1', /trust\.yaml: : Unrecognized key/],
+    ['no key', 'logs:\n  - { origin: a, key: nonsense }', /trust\.yaml: logs\.0: /],
+    [
+      'the key of another log',
+      `logs:\n  - { origin: a, key: ${parseSigner('b', generateKeyPem()).vkey} }`,
+      /trust\.yaml: logs\.0: .*the key is that of b/,
+    ],
+    [
+      'a head of no size',
+      `logs:\n  - { origin: a, key: ${parseSigner('a', generateKeyPem()).vkey}, head: { size: 0, root: '' } }`,
+      /trust\.yaml: logs\.0\.head\.size: /,
+    ],
+  ])('a trust file with %s is refused by name', (_name, text, message) => {
+    const path = join(newFolder(), 'trust.yaml');
+    writeFileSync(path, text);
+    const { status, stdout, stderr } = run(['verify', folder, '--trust', path]);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+    expect(stderr).toMatch(message);
+  });
+});
+
+/** Changes one bit of the Ed25519 signature in a checkpoint, not of the key id before it. */
+function changeSignature(path: string): void {
+  const lines = readFileSync(path, 'utf8').split('\n');
+  const at = lines.findIndex((line) => line.startsWith('\u2014 '));
+  const [dash, name, base64 = ''] = (lines[at] ?? '').split(' ');
+  const bytes = Buffer.from(base64, 'base64');
+  bytes[bytes.length - 1]! ^= 1;
+  lines[at] = [dash, name, bytes.toString('base64')].join(' ');
+  writeFileSync(path, lines.join('\n'));
+}
+
+describe('show', () => {
+  test('the spans of a trace with the place each is sealed at, for programs', () => {
+    const { dir } = seal(newLog());
+    const span = {
+      traceId: TRACE_ID,
+      parentSpanId: '',
+      durationMs: 1.5,
+      status: 'unset',
+      statusMessage: '',
+      scope: 'sealspan',
+      resource: {},
+      attributes: { 'gen_ai.request.model': 'small' },
+      normalised: { 'gen_ai.request.model': 'small', 'aigov.source.convention': 'gen_ai' },
+      events: [],
+      droppedAttributes: 0,
+      leaf: expect.stringMatching(/^[A-Za-z0-9+/]{43}=$/),
+      sealed: '2026-11-23T10:00:00.003Z',
+    };
+    expect(runJson(['show', '--trace', TRACE_ID, dir])).toEqual({
+      status: 0,
+      object: {
+        trace: TRACE_ID,
+        verdict: 'valid',
+        spans: [
+          {
+            ...span,
+            name: 'chat',
+            spanId: '0101010101010101',
+            start: '2026-11-23T10:00:00.000Z',
+            isSampled: true,
+            ref: `${ORIGIN}#1/0`,
+          },
+          {
+            ...span,
+            name: 'chat again',
+            spanId: '0202020202020202',
+            start: '2026-11-23T10:00:00.001Z',
+            isSampled: false,
+            ref: `${ORIGIN}#1/1`,
+          },
+        ],
+      },
+    });
+  });
+
+  test('the same for people, whatever case the id is written in', () => {
+    const { dir } = seal(newLog());
+    const { status, stdout, stderr } = run(['show', '--trace', TRACE_ID.toUpperCase(), dir]);
+    expect({ status, stderr }).toEqual({
+      status: 0,
+      stderr: `2 spans of trace ${TRACE_ID}; verdict of the log: valid\n`,
+    });
+    expect(
+      stdout.replaceAll(/leaf \S+/g, 'leaf HASH'),
+    ).toBe(`2026-11-23T10:00:00.000Z  chat  1.5 ms  unset
+  sealed 2026-11-23T10:00:00.003Z as ${ORIGIN}#1/0
+  leaf HASH
+  aigov.source.convention = gen_ai
+  gen_ai.request.model = small
+2026-11-23T10:00:00.001Z  chat again  1.5 ms  unset
+  sealed 2026-11-23T10:00:00.003Z as ${ORIGIN}#1/1
+  leaf HASH   (not sampled: sealed, not in the backend)
+  aigov.source.convention = gen_ai
+  gen_ai.request.model = small
+`);
+  });
+
+  test('a trace that is not there, and a folder without a log', () => {
+    const { dir } = seal(newLog());
+    const trace = 'f'.repeat(32);
+    expect(runJson(['show', '--trace', trace, dir])).toEqual({
+      status: 4,
+      object: { trace, verdict: 'valid', spans: [] },
+    });
+    expect(runJson(['show', '--trace', trace, newFolder()])).toEqual({
+      status: 4,
+      object: { trace, verdict: 'unverifiable', spans: [] },
+    });
+  });
+
+  test('of a log that was tampered with: what did not pass is not shown, and the status says so', () => {
+    const log = seal(seal(newLog()));
+    const bytes = readFileSync(onlySegment(log.dir));
+    const second = bytes.indexOf('sealspan/record@v1', 10);
+    const third = bytes.indexOf('sealspan/record@v1', second + 10);
+    changeByte(onlySegment(log.dir), third - 1);
+    const { status, object } = runJson(['show', '--trace', TRACE_ID, log.dir]);
+    const { verdict, spans } = object as { verdict: string; spans: readonly { ref: string }[] };
+    expect({ status, verdict, refs: spans.map(({ ref }) => ref) }).toEqual({
+      status: 1,
+      verdict: 'invalid',
+      refs: [`${ORIGIN}#4/0`, `${ORIGIN}#4/1`],
+    });
+  });
+
+  test('with a trust file the verdict is that of its keys', () => {
+    const log = seal(newLog());
+    const trust = trustFile([{ origin: ORIGIN, vkey: parseSigner(ORIGIN, generateKeyPem()).vkey }]);
+    const { status, object } = runJson(['show', '--trace', TRACE_ID, log.dir, '--trust', trust]);
+    expect({ status, verdict: (object as { verdict: string }).verdict }).toEqual({
+      status: 4,
+      verdict: 'unverifiable',
+    });
+  });
+});
+
+describe('keygen', () => {
+  test('makes a key that only its owner reads, and prints the public line', () => {
+    const path = join(newFolder(), 'key.pem');
+    const { status, stdout, stderr } = run(['keygen', '--origin', ORIGIN, '--out', path]);
+    const pem = readFileSync(path, 'utf8');
+    expect({ status, stdout, mode: statSync(path).mode & 0o777 }).toEqual({
+      status: 0,
+      stdout: `${parseSigner(ORIGIN, pem).vkey}\n`,
+      mode: 0o600,
+    });
+    expect(stderr).toContain(path);
+    expect(stdout + stderr).not.toContain(pem.split('\n')[1]);
+  });
+
+  test('as JSON', () => {
+    const path = join(newFolder(), 'key.pem');
+    const { status, object } = runJson(['keygen', '--origin', ORIGIN, '--out', path]);
+    const key = parseSigner(ORIGIN, readFileSync(path, 'utf8')).vkey;
+    expect({ status, object }).toEqual({ status: 0, object: { origin: ORIGIN, key, file: path } });
+  });
+
+  test('never writes over a file', () => {
+    const path = join(newFolder(), 'key.pem');
+    writeFileSync(path, 'mine');
+    expect(run(['keygen', '--origin', ORIGIN, '--out', path])).toEqual({
+      status: 2,
+      stdout: '',
+      stderr: expect.stringContaining('sealspan: --out: EEXIST'),
+    });
+    expect(readFileSync(path, 'utf8')).toBe('mine');
+  });
+
+  test('the key signs a log that verifies under the printed line', () => {
+    const path = join(newFolder(), 'key.pem');
+    const vkey = run(['keygen', '--origin', ORIGIN, '--out', path]).stdout.trim();
+    const log = seal({ ...newLog(), pem: readFileSync(path, 'utf8'), vkey });
+    expect(run(['verify', log.dir, '--trust', trustFile([log])]).status).toBe(0);
+  });
+});
+
+describe('colour', () => {
+  const { isTTY } = process.stdout;
+  const { NO_COLOR } = process.env;
+  afterAll(() => {
+    process.stdout.isTTY = isTTY;
+    if (NO_COLOR === undefined) delete process.env.NO_COLOR;
+    else process.env.NO_COLOR = NO_COLOR;
+  });
+
+  test.each([
+    [true, undefined, '\u001b[32mVALID\u001b[0m'],
+    [true, '', '\u001b[32mVALID\u001b[0m'],
+    [true, '1', 'VALID'],
+    [false, undefined, 'VALID'],
+  ])('on a terminal: %s, NO_COLOR: %s', (isTerminal, noColor, shown) => {
+    process.stdout.isTTY = isTerminal;
+    if (noColor === undefined) delete process.env.NO_COLOR;
+    else process.env.NO_COLOR = noColor;
+    expect(openTerminal().good('VALID')).toBe(shown);
+  });
+});
+
+describe('the log of the demo', () => {
+  const dir = join(folder, 'demo');
+
+  beforeAll(() => {
+    expect(run(['demo', '--dir', dir]).status).toBe(0);
+  });
+
+  test('is valid', () => {
+    expect(run(['verify', dir])).toMatchObject({ status: 0, stderr: '' });
+  });
+
+  test('1,000 changes of one byte each: never valid', async () => {
+    const copy = copyOf(findLogs(dir)[0]?.dir ?? '');
+    const paths = [
+      join(copy, 'checkpoint'),
+      ...readdirSync(join(copy, 'segments')).map((name) => join(copy, 'segments', name)),
+    ];
+    const files = paths.map((path) => ({ path, bytes: readFileSync(path) }));
+    expect((await verifyDirectory(copy, undefined)).verdict).toBe('valid');
+    const seed = Number(process.env.SEED ?? Date.now() % 2 ** 32);
+    const random = randomOf(seed);
+    const total = files.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    const verdicts = new Map<string, number>();
+    for (let round = 0; round < 1_000; round++) {
+      // Every fifth change hits the checkpoint, which is small.
+      let offset = round % 5 === 0 ? random(files[0]!.bytes.length) : random(total);
+      const file = files.find(({ bytes }) => {
+        if (offset < bytes.length) return true;
+        offset -= bytes.length;
+        return false;
+      })!;
+      const changed = Uint8Array.from(file.bytes);
+      changed[offset]! ^= 1 + random(255);
+      writeFileSync(file.path, changed);
+      const { verdict } = await verifyDirectory(copy, undefined);
+      verdicts.set(verdict, (verdicts.get(verdict) ?? 0) + 1);
+      expect(verdict, `SEED=${seed}: ${file.path} at ${offset}, ${changed[offset]}`).not.toBe(
+        'valid',
+      );
+      writeFileSync(file.path, file.bytes);
+    }
+    expect((await verifyDirectory(copy, undefined)).verdict).toBe('valid');
+    expect(verdicts.get('invalid')).toBeGreaterThan(800);
+  });
+
+  test('its key is nowhere but in its file', () => {
+    const [log] = findLogs(dir);
+    const secret = readFileSync(join(log?.dir ?? '', 'key.pem'), 'utf8').split('\n')[1] ?? '';
+    expect(secret.length).toBeGreaterThan(40);
+    const holders = readdirSync(dir, { recursive: true, encoding: 'utf8' }).filter((name) => {
+      const path = join(dir, name);
+      return statSync(path).isFile() && readFileSync(path, 'latin1').includes(secret);
+    });
+    expect(holders).toEqual([join('0', 'key.pem')]);
+    expect(existsSync(join(dir, 'archive'))).toBe(true);
+  });
+});
+
+/** Numbers below a bound from a seed, the same on each machine (mulberry32). */
+function randomOf(seed: number): (bound: number) => number {
+  let state = seed;
+  return (bound) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % bound;
+  };
+}
