@@ -2,7 +2,7 @@
 /**
  * One writer per log directory, held by the kernel: a lock that SIGKILL frees and that a copy of the directory does
  * not carry along. A PID file lies in containers, where every process is number 1. Does not reach over network file
- * systems without locks.
+ * systems without locks, and is lost where its own process opens and closes the file `lock` by other means (POSIX).
  */
 import { join } from 'node:path';
 

@@ -23,7 +23,7 @@ function failure(code: string, path: string): Error {
 export class MemoryDisk implements Files {
   #names = new Map<string, Inode>();
   #syncedNames = new Map<string, Inode>();
-  readonly #directories = new Set<string>();
+  readonly #directories = new Set<string>(['/']);
   readonly #open = new Map<number, { readonly inode: Inode; readonly path: string }>();
   #lastFile = 2;
 
