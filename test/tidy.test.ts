@@ -43,6 +43,13 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['exporter/log/errors.ts', 'each code is provoked in the test of the module that gives it'],
   ['exporter/log/index.ts', 'package.test loads every entry point'],
   ['exporter/node/index.ts', 'package.test loads every entry point'],
+  ['exporter/cli/main.ts', 'cli.test runs it'],
+  ['exporter/cli/verify.ts', 'cli.test'],
+  ['exporter/cli/show.ts', 'cli.test'],
+  ['exporter/cli/keygen.ts', 'cli.test'],
+  ['exporter/cli/trust.ts', 'cli.test'],
+  ['exporter/cli/terminal.ts', 'cli.test'],
+  ['exporter/cli/demo-world.ts', 'demo.test: the provider and the backend of the demo'],
 ]);
 
 /** Files written by a script or copied from upstream, which nobody reads from top to bottom. */
