@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import nodeModule from 'node:module';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { MessageChannel } from 'node:worker_threads';
 import ModulePatch from '@apm-js-collab/tracing-hooks';
 // The hooks keep their configuration in the module. With a query it is an instance of our own: another tool that brings
@@ -29,6 +29,7 @@ import {
 import { property } from './invocation.ts';
 import { countProblem, guard } from './settings.ts';
 import { channelName, type Target } from './target.ts';
+import { groqTarget } from './targets/groq.ts';
 import { openaiTarget } from './targets/openai.ts';
 import { vercelAiTarget } from './targets/vercel-ai.ts';
 
@@ -53,7 +54,7 @@ export interface HookOptions {
   readonly loader?: 'sync' | 'async';
 }
 
-const TARGETS: readonly Target[] = [openaiTarget, vercelAiTarget];
+const TARGETS: readonly Target[] = [openaiTarget, groqTarget, vercelAiTarget];
 
 /** A copy of a package that has come to our attention. */
 interface Copy {
@@ -152,7 +153,56 @@ function installAsync(): void {
   const data = { instrumentations: instrumentations(), diagnosticsPort: port2 };
   nodeModule.register(hooks.href, import.meta.url, { data, transferList: [port2] });
   setDiagnosticsHook((message) => noteTransformed(message));
-  new ModulePatch({ instrumentations: instrumentations() }).patch();
+  patchCompiler();
+}
+
+/**
+ * An ES module that an application requires passes through the compiler as well, and through none of the thread's hooks. The
+ * package's patch would make CommonJS of it, which no longer loads, so these are given their channels here.
+ */
+function patchCompiler(): void {
+  const prototype = nodeModule.prototype as unknown as { _compile: Compile };
+  const original = prototype._compile;
+  const patch = new ModulePatch({ instrumentations: instrumentations() });
+  patch.patch();
+  const patched = prototype._compile;
+  prototype._compile = function (content, filename, format, ...rest) {
+    if (format !== 'module') return patched.call(this, content, filename, format, ...rest);
+    const code = guard('hooks.required', () => transformRequired(patch, content, filename));
+    return original.call(this, code ?? content, filename, format, ...rest);
+  };
+}
+
+type Compile = (
+  this: unknown,
+  content: string,
+  filename: string,
+  format?: string,
+  ...rest: unknown[]
+) => unknown;
+
+function transformRequired(
+  { instrumentator }: ModulePatch,
+  content: string,
+  filename: string,
+): string | undefined {
+  const { href: url } = pathToFileURL(filename);
+  const copy = copyOf(url);
+  if (copy === undefined) return undefined;
+  const { name } = copy.target;
+  const folder = `/node_modules/${name}/`;
+  const path = filename.replaceAll('\\', '/');
+  const file = path.slice(path.lastIndexOf(folder) + folder.length);
+  const transformer = instrumentator.getTransformer(name, copy.version, file);
+  if (transformer === undefined) return undefined;
+  try {
+    const { code } = transformer.transform(content, 'esm');
+    noteTransformed({ url });
+    return code;
+  } catch (error) {
+    noteTransformed({ url, error });
+    return undefined;
+  }
 }
 
 function instrumentations(): readonly unknown[] {

@@ -15,6 +15,13 @@ declare module '@apm-js-collab/tracing-hooks/hook.mjs?sealspan' {
 declare module '@apm-js-collab/tracing-hooks' {
   class ModulePatch {
     constructor(options: { readonly instrumentations: readonly unknown[] });
+    readonly instrumentator: {
+      getTransformer(
+        name: string,
+        version: string,
+        file: string,
+      ): { transform(code: string, type: 'esm' | 'cjs'): { readonly code: string } } | undefined;
+    };
     patch(): void;
     unpatch(): void;
   }
