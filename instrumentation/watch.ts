@@ -23,7 +23,7 @@ import {
   whenCollected,
 } from './invocation.ts';
 import { countProblem, guard } from './settings.ts';
-import { bindContext, type CallMessage, channelOf, listen } from './target.ts';
+import { activate, type CallMessage, channelOf, listen } from './target.ts';
 
 /** A call whose answer can not be watched must not look complete. */
 const UNWATCHED: Ending = { completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABANDONED };
@@ -211,13 +211,12 @@ export interface HookedCall {
 /**
  * Watches a function hooked as `Async`. `startCall` answers with the call, or undefined for one that is none of ours. What the
  * function starts nests under the call.
- * Returns what to call when the application is about to call the function: see {@link bindContext}.
  */
 export function watchHooked(
   target: string,
   name: string,
   startCall: (message: CallMessage) => HookedCall | undefined,
-): () => void {
+): void {
   const channel = channelOf(target, name);
   const calls = new WeakMap<CallMessage, HookedCall>();
   const seen = new WeakSet<CallMessage>();
@@ -230,11 +229,7 @@ export function watchHooked(
     }
     return calls.get(message);
   };
-  const bind = bindContext(channel.start, (message) => callOf(message)?.invocation.context);
-  listen(channel.start, (message) => {
-    callOf(message);
-    bind();
-  });
+  activate(channel, (message) => callOf(message)?.invocation.context);
   const ended = (message: CallMessage): void => {
     const call = calls.get(message);
     if (call === undefined) return;
@@ -250,5 +245,4 @@ export function watchHooked(
     if ('error' in message) ended(message);
   });
   listen(channel.asyncEnd, ended);
-  return bind;
 }

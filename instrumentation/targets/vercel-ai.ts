@@ -53,7 +53,6 @@ function subscribe(): void {
     listen(channelOf(NAME, resolver).end, (message: { result?: unknown }) => {
       const { result } = message;
       if (typeof result !== 'object' || result === null) return;
-      bindTools?.();
       if (Object.isExtensible(result)) {
         for (const method of METHODS[kind]) watchMethod(result, method, kind);
       } else {
@@ -278,11 +277,8 @@ function providerOf(provider: string | undefined): Attributes {
   return { [names.ATTR_GEN_AI_PROVIDER_NAME]: PROVIDERS[isVertex ? 'vertex' : first] ?? first };
 }
 
-/** What binds the tools to the context manager, before the first runs: no tool runs before a model was asked for. */
-let bindTools: (() => void) | undefined;
-
 function watchTools(): void {
-  bindTools = watchHooked(NAME, 'executeToolCall', (message) => {
+  watchHooked(NAME, 'executeToolCall', (message) => {
     const call = property(message.arguments?.[0], 'toolCall');
     const toolName = property(call, 'toolName');
     const tools = property(message.arguments?.[0], 'tools');
