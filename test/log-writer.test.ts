@@ -313,19 +313,39 @@ describe('opening again', () => {
     });
   });
 
-  test('tells what was found, to recognise an append by whose fate was unknown', () => {
+  test('finds the record whose append failed, and no other', () => {
     const disk = emptyDisk();
-    const writer = openWriter(disk, signer);
-    const { header } = writer.append('traces', IN_PROCESS, spanEntries('a'));
+    const files = openFaultyFiles(disk);
+    const writer = openWriter(files, signer);
+    expect(writer.attempted).toBe(undefined);
+    files.fault = { at: files.operations.length + 1, kind: 'before', crashes: false };
+    expect(() => writer.append('traces', IN_PROCESS, spanEntries('a'))).toThrow('EIO: sync');
     writer.close();
-    const found = plain({ size: header.index + 1, lastRoot: header.root });
-    const again = openWriter(disk, signer);
-    again.close();
-    expect(plain(again.found)).toEqual(found);
-    const oncemore = openWriter(disk, signer);
-    oncemore.close();
-    expect(oncemore.found.size).toBe(3);
-    expect(oncemore.found.lastRoot).not.toEqual(again.found.lastRoot);
+    const inDoubt = writer.attempted!;
+    const root = rootOf(
+      sha256,
+      spanEntries('a').map((entry) => leafHash(sha256, entry)),
+    );
+    expect(plain(inDoubt)).toEqual(plain({ index: 1, root }));
+    const find = (looked: typeof inDoubt): boolean => {
+      const again = openWriter(disk, signer, { inDoubt: looked });
+      again.close();
+      return again.holdsInDoubt;
+    };
+    // Also behind the `opened` records of starts in between.
+    expect([find(inDoubt), find(inDoubt), find(inDoubt)]).toEqual([true, true, true]);
+    expect(find({ index: 2, root })).toBe(false);
+    expect(find({ index: 1, root: sha256(root) })).toBe(false);
+  });
+
+  test('an append that could not begin left nothing to look for', () => {
+    const files = openFaultyFiles(emptyDisk());
+    const writer = openWriter(files, signer);
+    writer.finishSegment();
+    files.fault = { at: files.operations.length, kind: 'before', crashes: false };
+    expect(() => writer.append('traces', IN_PROCESS, spanEntries('a'))).toThrow('EIO: open');
+    expect(writer.attempted).toBe(undefined);
+    writer.close();
   });
 
   test('a segment that was created and never filled is filled', async () => {
@@ -487,6 +507,11 @@ describe('a log that can not be vouched for is refused, and left as it is', () =
       'signing: not a size and a root',
     ],
     [
+      '`signing` whose root has spare bits',
+      (disk) => disk.put(`${DIR}/signing`, Buffer.from(`6 ${noRoot.slice(0, 42)}B=\n`)),
+      'signing: not a size and a root',
+    ],
+    [
       'an empty `signing`',
       (disk) => disk.put(`${DIR}/signing`, new Uint8Array()),
       'signing: not a size and a root',
@@ -638,8 +663,9 @@ describe('a log that can not be vouched for is refused, and left as it is', () =
   });
 
   test('a log that another key signed', () => {
-    expect(reopen(sealed.copy(), openSigner())).toBe(
-      'checkpoint: signed by another key than the one given; a log keeps its key for life',
+    const stranger = openSigner();
+    expect(reopen(sealed.copy(), stranger)).toBe(
+      `checkpoint: signed by another key than ${stranger.vkey}; a log keeps its key for life`,
     );
   });
 

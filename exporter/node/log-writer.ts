@@ -6,14 +6,7 @@
  */
 import { join } from 'node:path';
 import { constants, zstdCompressSync } from 'node:zlib';
-import {
-  decodeBase64,
-  encodeBase64,
-  equalBytes,
-  fromLatin1,
-  latin1,
-  parseDecimal,
-} from '../log/bytes.ts';
+import { equalBytes } from '../log/bytes.ts';
 import {
   type ControlEvent,
   encodeControl,
@@ -36,20 +29,22 @@ import {
   SEGMENT_BYTE_LENGTH_MAX,
 } from '../log/limits.ts';
 import { type Hash, leafHash, NO_LINK, rootOf, Tree } from '../log/merkle.ts';
-import {
-  type Checkpoint,
-  encodeCheckpointText,
-  encodeNote,
-  type Head,
-  parseCheckpoint,
-} from '../log/note.ts';
+import { encodeCheckpointText, encodeNote, type Head } from '../log/note.ts';
 import { parseSegmentName, readFrame, segmentName } from '../log/segment.ts';
 import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
 import { type Signer, sha256 } from './keys.ts';
+import { encodeSigning, parseSigning, problemOfCheckpoint } from './signed-head.ts';
 
 /** The log on disk contradicts itself or its own signatures: appending would vouch for what is not known. */
 export class DamagedLogError extends Error {
   override readonly name = 'DamagedLogError';
+}
+
+/** A record whose append failed: it may be on disk all the same. */
+export interface RecordInDoubt {
+  readonly index: number;
+  /** Root over its entries. */
+  readonly root: Hash;
 }
 
 export interface LogWriterOptions {
@@ -63,6 +58,8 @@ export interface LogWriterOptions {
   /** A segment is finished at this many bytes, or at this age, whichever comes first. */
   readonly segmentByteLengthMax: number;
   readonly segmentAgeMsMax: number;
+  /** A record to look for at open; {@link LogWriter.holdsInDoubt} tells whether it is there. */
+  readonly inDoubt?: RecordInDoubt | undefined;
 }
 
 /** A record that is durable, as the writer's consumers need it. */
@@ -91,18 +88,6 @@ function compress(payload: Uint8Array): Uint8Array {
   });
 }
 
-function encodeSigning(head: Head): Uint8Array {
-  return fromLatin1(`${head.size} ${encodeBase64(head.root)}\n`);
-}
-
-function parseSigning(bytes: Uint8Array): Head {
-  const found = /^([0-9]+) ([A-Za-z0-9+/=]{44})\n$/.exec(latin1(bytes));
-  const size = parseDecimal(found?.[1] ?? '');
-  if (found === null || size === undefined)
-    throw new DamagedLogError('signing: not a size and a root');
-  return { size, root: decodeBase64(found[2]!) };
-}
-
 export class LogWriter {
   readonly #options: LogWriterOptions;
   readonly #files: Files;
@@ -116,9 +101,8 @@ export class LogWriter {
   #segment = 0;
   #byteLength = 0;
   #segmentStartMs = 0;
-  /** Root over the entries of the newest record. */
-  #lastRoot: Hash = NO_LINK;
-  #found: { readonly size: number; readonly lastRoot: Hash } = { size: 0, lastRoot: NO_LINK };
+  #attempted: RecordInDoubt | undefined;
+  #holdsInDoubt = false;
 
   private constructor(options: LogWriterOptions) {
     this.#options = options;
@@ -152,9 +136,14 @@ export class LogWriter {
     return this.#origin;
   }
 
-  /** What was on disk at open: how many records, and the entries' root of the newest, to recognise a failed append by. */
-  get found(): { readonly size: number; readonly lastRoot: Hash } {
-    return this.#found;
+  /** The record whose append threw; undefined where nothing of it can be on disk. */
+  get attempted(): RecordInDoubt | undefined {
+    return this.#attempted;
+  }
+
+  /** True where the record looked for at open is in the log. */
+  get holdsInDoubt(): boolean {
+    return this.#holdsInDoubt;
   }
 
   /** First record index of the segment being written: all before it are finished. */
@@ -193,6 +182,7 @@ export class LogWriter {
       sealedMs - this.#segmentStartMs >= this.#options.segmentAgeMsMax;
     if (isFull && this.#byteLength > 0) this.#closeFile();
     if (this.#file < 0) this.#startSegment();
+    this.#attempted = { index: header.index, root: header.root };
     // A crash in here leaves no frame, a torn one, or a whole one: recovery cuts the torn one, and nobody was told of
     // any. One frame is under way at most, so a bad frame that another follows is never the work of a crash.
     this.#files.append(this.#file, frame);
@@ -201,6 +191,7 @@ export class LogWriter {
       // The file's name must be as durable as its bytes; the segment before is finished from here on.
       this.#files.syncDirectory(join(this.#options.dir, SEGMENTS));
     }
+    this.#attempted = undefined;
     this.#byteLength += frame.length;
     this.#take(header, headerBytes);
     return { header, leaves };
@@ -262,7 +253,6 @@ export class LogWriter {
     this.#link = leafHash(sha256, headerBytes);
     this.#tree.append(this.#link);
     this.#sealedMs = Date.parse(header.sealed);
-    this.#lastRoot = header.root;
   }
 
   /** Start-up and recovery are this one path: read what is there, cut what no one was told of, and go on. */
@@ -280,13 +270,18 @@ export class LogWriter {
       // A crash before this line leaves an empty directory; after it, a log of size 0.
       replaceFile(this.#files, join(dir, SIGNING), encodeSigning(this.#signed));
     } else {
-      this.#signed = parseSigning(signingBytes);
+      const signed = parseSigning(signingBytes);
+      if (signed === undefined) throw new DamagedLogError('signing: not a size and a root');
+      this.#signed = signed;
     }
-    this.#holdCheckpoint();
+    const checkpoint = this.#files.readAll(join(dir, CHECKPOINT));
+    if (checkpoint !== undefined) {
+      const problem = problemOfCheckpoint(checkpoint, this.#options.signer.verifier, this.#signed);
+      if (problem !== undefined) throw new DamagedLogError(problem);
+    }
     this.#readSegments(names);
     const recovered = this.#readRecovery();
     const { size } = this.#tree;
-    this.#found = { size, lastRoot: this.#lastRoot };
     if (size < this.#signed.size) {
       throw new DamagedLogError(`${size} records, but ${this.#signed.size} were signed`);
     }
@@ -301,34 +296,6 @@ export class LogWriter {
       this.appendControl(recovered);
       // A crash before this line: the next start seals `recovered` once more, which is true twice.
       this.#files.remove(join(dir, RECOVERY));
-    }
-  }
-
-  /** The newest checkpoint must be this key's, and no newer than what `signing` says was to be signed. */
-  #holdCheckpoint(): void {
-    const bytes = this.#files.readAll(join(this.#options.dir, CHECKPOINT));
-    if (bytes === undefined) return;
-    const { keyId } = this.#options.signer.verifier;
-    let checkpoint: Checkpoint;
-    try {
-      checkpoint = parseCheckpoint(bytes);
-    } catch (error) {
-      throw new DamagedLogError(causeText(error));
-    }
-    const { origin, note, size, root } = checkpoint;
-    if (origin !== this.#origin) {
-      throw new DamagedLogError(`checkpoint: belongs to the log ${origin}`);
-    }
-    if (!note.signatures.some((line) => line.name === origin && equalBytes(line.keyId, keyId))) {
-      throw new DamagedLogError(
-        'checkpoint: signed by another key than the one given; a log keeps its key for life',
-      );
-    }
-    const signed = this.#signed;
-    if (size > signed.size || (size === signed.size && !equalBytes(root, signed.root))) {
-      throw new DamagedLogError(
-        `checkpoint: signed at ${size} records, and \`signing\` does not know of it`,
-      );
     }
   }
 
@@ -416,6 +383,10 @@ export class LogWriter {
       throw new DamagedLogError(`${where} does not continue the record before it`);
     }
     this.#take(header, headerBytes);
+    const { inDoubt } = this.#options;
+    if (header.index === inDoubt?.index && equalBytes(header.root, inDoubt.root)) {
+      this.#holdsInDoubt = true;
+    }
     if (
       this.#tree.size === this.#signed.size &&
       !equalBytes(this.#tree.root(), this.#signed.root)

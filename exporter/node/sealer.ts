@@ -5,15 +5,13 @@
  * own events: opened, gaps, heartbeats, closed.
  */
 
-import { encodeHex, equalBytes } from '../log/bytes.ts';
+import { encodeHex } from '../log/bytes.ts';
 import type { GapEvent, ReceiptEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
 import { controlText } from '../log/control.ts';
 import { type PayloadKind, splitRequest } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
 import { equalSources, type RecordSource } from '../log/header.ts';
-import { leafHash, rootOf } from '../log/merkle.ts';
-import { sha256 } from './keys.ts';
-import { DamagedLogError, type LogWriter } from './log-writer.ts';
+import { DamagedLogError, type LogWriter, type RecordInDoubt } from './log-writer.ts';
 import { causeOf } from './otlp-config.ts';
 import type { SealOutcome } from './pending.ts';
 
@@ -33,8 +31,8 @@ export interface SealerReport {
 }
 
 export interface SealerOptions {
-  /** Opens the log; called again after each failure. */
-  readonly openWriter: () => LogWriter;
+  /** Opens the log, and looks for a record whose append failed; called again after each failure. */
+  readonly openWriter: (inDoubt: RecordInDoubt | undefined) => LogWriter;
   readonly now: () => number;
   /** How long a request waits for others to share a record and an fsync with. */
   readonly groupCommitMs: number;
@@ -83,7 +81,7 @@ export class Sealer {
   #writer: LogWriter | undefined;
   #waiting: Part[] = [];
   #waitingByteLength = 0;
-  #gaps: GapEvent[] = [];
+  readonly #gaps: GapEvent[] = [];
   readonly #refusals = new Map<string, RefusedEvent>();
   #counters: WriterCounters = NO_COUNTERS;
   #groupTimer: NodeJS.Timeout | undefined;
@@ -91,16 +89,16 @@ export class Sealer {
   #heartbeatTimer: NodeJS.Timeout | undefined;
   #reopenTimer: NodeJS.Timeout | undefined;
   #reopenDelayMs = REOPEN_DELAY_MS_MIN;
-  /** Index and entries' root of an append that failed: it may be on disk all the same. */
+  /** An append that failed, and what to do once the log tells whether it is on disk all the same. */
   #uncertain:
-    | { readonly index: number; readonly root: Uint8Array; readonly count: number }
+    | { readonly record: RecordInDoubt; readonly settle: (isDurable: boolean) => void }
     | undefined;
   #isClosed = false;
 
   /** @throws what `openWriter` throws: a service is not to start on a log that can not be written */
   constructor(options: SealerOptions) {
     this.#options = options;
-    this.#writer = options.openWriter();
+    this.#writer = options.openWriter(undefined);
     this.#durable();
     this.#scheduleHeartbeat();
   }
@@ -178,6 +176,7 @@ export class Sealer {
 
   /** Declares spans lost; sealed as a gap with the next record. */
   declareGap(lost: Omit<GapEvent, 'name'>): void {
+    if (this.#isClosed) return;
     const gap: GapEvent = { name: 'gap', ...lost, cause: controlText(lost.cause) };
     const last = this.#gaps.at(-1);
     const joins = last?.cause === gap.cause && last.last > 0 && last.last + 1 === gap.first;
@@ -236,14 +235,10 @@ export class Sealer {
     clearTimeout(this.#groupTimer);
     this.#groupTimer = undefined;
     const writer = this.#writer;
-    if (writer === undefined) return;
+    if (writer === undefined || this.#isClosed) return;
     try {
       while (this.#waiting.length > 0) this.#sealGroup(writer);
-      if (this.#gaps.length > 0) {
-        writer.appendControl(this.#gaps);
-        this.#gaps = [];
-        this.#durable();
-      }
+      if (this.#gaps.length > 0) this.#sealGaps(writer);
     } catch (error) {
       this.#fail(error);
     }
@@ -306,17 +301,36 @@ export class Sealer {
     }
     const entries = group.flatMap((part) => part.entries);
     const index = writer.size;
+    this.#attempt(
+      writer,
+      () => writer.append(first.kind, first.source, entries),
+      (isDurable) => {
+        if (isDurable) this.#answer(group.length, index, writer.origin);
+      },
+    );
+  }
+
+  #sealGaps(writer: LogWriter): void {
+    const gaps = this.#gaps.splice(0);
+    this.#attempt(
+      writer,
+      () => writer.appendControl(gaps),
+      (isDurable) => {
+        if (!isDurable) this.#gaps.unshift(...gaps);
+      },
+    );
+  }
+
+  /** Appends, and settles: now, or after a failure once it is known whether the record reached the disk. */
+  #attempt(writer: LogWriter, append: () => void, settle: (isDurable: boolean) => void): void {
     try {
-      writer.append(first.kind, first.source, entries);
+      append();
     } catch (error) {
-      const root = rootOf(
-        sha256,
-        entries.map((entry) => leafHash(sha256, entry)),
-      );
-      this.#uncertain = { index, root, count: group.length };
+      if (writer.attempted === undefined) settle(false);
+      else this.#uncertain = { record: writer.attempted, settle };
       throw error;
     }
-    this.#answer(group.length, index, writer.origin);
+    settle(true);
     this.#durable();
   }
 
@@ -387,7 +401,7 @@ export class Sealer {
   #reopen(): void {
     let writer: LogWriter;
     try {
-      writer = this.#options.openWriter();
+      writer = this.#options.openWriter(this.#uncertain?.record);
     } catch (error) {
       if (error instanceof DamagedLogError) {
         this.#options.onReport({ code: 'refused', cause: causeOf(error) });
@@ -399,14 +413,8 @@ export class Sealer {
     this.#reopenDelayMs = REOPEN_DELAY_MS_MIN;
     const uncertain = this.#uncertain;
     this.#uncertain = undefined;
-    // The append that failed may have reached the disk; then its spans are sealed, and not to be sealed twice.
-    if (
-      uncertain !== undefined &&
-      writer.found.size === uncertain.index + 1 &&
-      equalBytes(writer.found.lastRoot, uncertain.root)
-    ) {
-      this.#answer(uncertain.count, uncertain.index, writer.origin);
-    }
+    // The append that failed may have reached the disk; then it is sealed, and not to be sealed twice.
+    uncertain?.settle(writer.holdsInDoubt);
     this.#options.onReport({ code: 'up', cause: '' });
     this.#durable();
     this.flush();

@@ -97,8 +97,9 @@ class SealingThread {
       if (!this.#maySign) this.#compareLater(place.dir, config.archiveDirectory, origin);
     }
     const sealer = new Sealer({
-      openWriter: () =>
+      openWriter: (inDoubt) =>
         LogWriter.open({
+          inDoubt,
           dir: place.dir,
           signer,
           files: nodeFiles,
