@@ -275,11 +275,20 @@ function classify(error: unknown, signals: Signals): Ending {
     cause = property(cause, 'cause');
   }
   const connection = codes.find((code) => CONNECTION.test(code));
-  const type = connection ?? codes[0] ?? classOf(error) ?? nameOf(error);
+  const type = connection ?? codes[0] ?? toldType(error) ?? classOf(error) ?? nameOf(error);
   const ending = failed(type !== undefined && TYPE.test(type) ? type : '_OTHER');
   const isConnection =
     connection !== undefined || names.some((name) => /Connection/.test(name ?? ''));
   return isConnection ? { ...ending, detail: AIGOV_INVOCATION_DETAIL_VALUE_CONNECTION } : ending;
+}
+
+/** The type of an error as the provider told it, within an answer that began well. */
+function toldType(error: unknown): string | undefined {
+  const body = property(error, 'error');
+  const told = [property(body, 'code'), property(property(body, 'error'), 'type')];
+  return [...told, property(body, 'type')].find(
+    (type): type is string => typeof type === 'string' && TYPE.test(type),
+  );
 }
 
 /** What {@link watchIterator} has to know. MUST NOT refer to the iterator: see {@link whenCollected}. */

@@ -38,6 +38,10 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
     'instrumentation/targets/openai-common.ts',
     'instrumentation/openai.test, and each test in sdks',
   ],
+  [
+    'instrumentation/targets/openai-embeddings.ts',
+    'instrumentation/openai-more.test, sdks/groq.test',
+  ],
   ['instrumentation/targets/openai-responses.ts', 'instrumentation/openai.test'],
   ['instrumentation/targets/server.ts', 'instrumentation/openai-more.test'],
   ['exporter/log/errors.ts', 'each code is provoked in the test of the module that gives it'],

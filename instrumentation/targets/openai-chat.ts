@@ -31,6 +31,9 @@ const REPORTED: readonly Field[] = [
   ['service_tier', names.ATTR_OPENAI_RESPONSE_SERVICE_TIER, 'string'],
   ['system_fingerprint', names.ATTR_OPENAI_RESPONSE_SYSTEM_FINGERPRINT, 'string'],
   ['usage.prompt_tokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
+  // Where Groq puts the usage of a stream.
+  ['x_groq.usage.prompt_tokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
+  ['x_groq.usage.completion_tokens', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
   ['usage.completion_tokens', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
   [
     'usage.prompt_tokens_details.cached_tokens',
@@ -165,8 +168,9 @@ export class ChatAnswer implements Answer {
     output.message(index, textOf(property(message, 'role')));
     output.text(index, 'text', 0, textOf(property(message, 'content')) ?? '');
     output.text(index, 'refusal', 0, textOf(property(message, 'refusal')) ?? '');
-    // Not the provider's own: servers of open models send their reasoning here.
-    output.text(index, 'reasoning', 0, textOf(property(message, 'reasoning_content')) ?? '');
+    // Not the provider's own: others send their reasoning in one of these.
+    const reasoning = property(message, 'reasoning_content') ?? property(message, 'reasoning');
+    output.text(index, 'reasoning', 0, textOf(reasoning) ?? '');
     for (const [position, call] of listOf(property(message, 'tool_calls')).entries()) {
       const order = indexOf(property(call, 'index'), position);
       const called = property(call, 'function') ?? property(call, 'custom');

@@ -2,7 +2,7 @@
 /**
  * An application that runs every case of a target and prints what it saw, and, if hooks were loaded before it, the spans of
  * each case. Arguments: module of the cases, folder with the package, name of the package, `esm` or `cjs`, URL of the
- * provider. Run with `--expose-gc`.
+ * provider, names of the cases to leave out. Run with `--expose-gc`.
  */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -16,7 +16,8 @@ interface Hooked {
   report(): unknown;
 }
 
-const [casesFile = '', folder = '', name = '', format = '', url = ''] = process.argv.slice(2);
+const [casesFile = '', folder = '', name = '', format = '', url = '', ...without] =
+  process.argv.slice(2);
 const hooked = (globalThis as { sealspanTest?: Hooked }).sealspanTest;
 
 // A fetch with a span of its own, as instrumentation of HTTP makes them.
@@ -44,6 +45,7 @@ process.on('unhandledRejection', (error) => unhandled.push(describeError(error))
 const outcomes: Record<string, unknown> = {};
 const spans: Record<string, unknown> = {};
 for (const [caseName, run] of Object.entries(cases)) {
+  if (without.includes(caseName)) continue;
   const before = hooked?.spans.length ?? 0;
   // In a function of its own, so that nothing here holds what a case has dropped.
   const seen = await (async () => {

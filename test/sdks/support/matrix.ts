@@ -26,6 +26,8 @@ export interface Version {
   /** Folder in `test/sdks` that has it installed; `.` for the newest. */
   readonly folder: string;
   readonly formats: readonly ('esm' | 'cjs')[];
+  /** Where calls end otherwise with this version, and which cases it has not. */
+  readonly ends?: Readonly<Record<string, Ends>>;
 }
 
 export interface Provider {
@@ -45,8 +47,6 @@ export interface Matrix {
   readonly ends: Readonly<Record<CaseName, Ends>> & Readonly<Record<string, Ends>>;
   /** All attributes of the only span of a case, but `server.port`. */
   readonly whole?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-  /** Cases that one of the versions has not, by version. */
-  readonly without?: Readonly<Record<string, readonly string[]>>;
 }
 
 interface Run {
@@ -65,11 +65,14 @@ const RUN_MS = 180_000;
 
 /** Runs the application in a process of its own, against a provider of its own. */
 async function run(
-  { app, target, startProvider }: Matrix,
-  { folder }: Version,
+  matrix: Matrix,
+  version: Version,
   format: string,
   env?: Readonly<Record<string, string>>,
 ): Promise<Run> {
+  const { app, target, startProvider } = matrix;
+  const { folder } = version;
+  const without = Object.keys(absences(matrix, version));
   const provider = await startProvider?.();
   const preload =
     env === undefined ? [] : ['--import', join(root, 'test/instrumentation/support/preload.ts')];
@@ -78,7 +81,7 @@ async function run(
       process.execPath,
       [
         ...['--expose-gc', '--no-warnings', ...preload, join(here, 'app.ts'), join(here, app)],
-        ...[join(here, '..', folder), target, format, provider?.url ?? ''],
+        ...[join(here, '..', folder), target, format, provider?.url ?? '', ...without],
       ],
       // The hooks look for packages from the program upwards; a proxy would see the requests of the test.
       { env: { PATH: process.env.PATH, ...env }, cwd: root, maxBuffer: 2 ** 27, timeout: RUN_MS },
@@ -101,15 +104,23 @@ function endsOf(spans: readonly Recorded[] | undefined): readonly End[] {
   );
 }
 
+/** How the calls of the cases that a version has must end. */
 function expectedEnds(
   matrix: Matrix,
-  version: string,
+  version: Version,
 ): readonly (readonly [string, readonly End[]])[] {
-  const missing = new Set(matrix.without?.[version]);
-  return Object.entries(matrix.ends).flatMap(([name, ends]) => {
-    if (typeof ends === 'object' && 'absent' in ends) return [];
-    return missing.has(name) ? [] : [[name, [ends].flat()] as const];
-  });
+  return Object.entries({ ...matrix.ends, ...version.ends }).flatMap(([name, ends]) =>
+    typeof ends === 'object' && 'absent' in ends ? [] : [[name, [ends].flat()] as const],
+  );
+}
+
+/** The cases that a version has not, and why. */
+function absences(matrix: Matrix, version: Version): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries({ ...matrix.ends, ...version.ends }).flatMap(([name, ends]) =>
+      typeof ends === 'object' && 'absent' in ends ? [[name, ends.absent]] : [],
+    ),
+  );
 }
 
 interface Row {
@@ -182,7 +193,7 @@ export function describeMatrix(matrix: Matrix): void {
         const ends = Object.entries(hooked.spans)
           .filter(([name]) => name in matrix.ends)
           .map(([name, spans]) => [name, endsOf(spans)]);
-        expect(Object.fromEntries(ends)).toEqual(Object.fromEntries(expectedEnds(matrix, number)));
+        expect(Object.fromEntries(ends)).toEqual(Object.fromEntries(expectedEnds(matrix, version)));
         expect(hooked.report.stats).toMatchObject({ open: 0, problems: {} });
       });
 
@@ -193,8 +204,8 @@ export function describeMatrix(matrix: Matrix): void {
         );
       });
 
-      const missing = new Set(matrix.without?.[number]);
-      const whole = Object.entries(matrix.whole ?? {}).filter(([name]) => !missing.has(name));
+      const missing = absences(matrix, version);
+      const whole = Object.entries(matrix.whole ?? {}).filter(([name]) => !(name in missing));
       if (whole.length > 0) {
         it.each(whole)('tells all of: %s', (name, expected) => {
           const spans = ours(hooked.spans[name]);
@@ -248,7 +259,7 @@ export function describeMatrix(matrix: Matrix): void {
           expect(faulty.outcomes).toEqual(plain.outcomes);
           expect(faulty.report.stats.open).toBe(0);
           const problems = Object.values(faulty.report.stats.problems);
-          const calls = expectedEnds(matrix, newest.version).flatMap(([, ends]) => ends);
+          const calls = expectedEnds(matrix, newest).flatMap(([, ends]) => ends);
           // Each call met the fault at least once.
           expect(Math.max(0, ...problems)).toBeGreaterThanOrEqual(calls.length);
         },
@@ -260,12 +271,11 @@ export function describeMatrix(matrix: Matrix): void {
   afterAll(() => {
     const folder = join(here, '../results');
     mkdirSync(folder, { recursive: true });
-    const absent = Object.entries(matrix.ends).flatMap(([name, ends]) =>
-      typeof ends === 'object' && 'absent' in ends ? [[name, ends.absent]] : [],
-    );
     const result = {
       target: matrix.target,
-      absent: Object.fromEntries(absent) as unknown,
+      absent: Object.fromEntries(
+        matrix.versions.map((version) => [version.version, absences(matrix, version)]),
+      ) as unknown,
       runs: rows.toSorted((a, b) => order(a) - order(b)),
     };
     const file = join(folder, `${matrix.target.replace(/^@/, '').replaceAll('/', '-')}.json`);
