@@ -20,6 +20,11 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['semconv/aliases.ts', 'semconv.test: the tables conventions.ts reads'],
   ['semconv/messages.ts', 'semconv.test: the messages conventions.ts folds'],
   ['instrumentation/index.ts', 'package.test loads every entry point'],
+  ['instrumentation/api-promise.ts', 'openai.test: every way to call and to read'],
+  ['instrumentation/target.ts', 'hooks.test and openai.test: what listens to the channels'],
+  ['instrumentation/targets/openai-chat.ts', 'openai.test'],
+  ['instrumentation/targets/openai-common.ts', 'openai.test'],
+  ['instrumentation/targets/openai-responses.ts', 'openai.test'],
   [
     'instrumentation/api-client.ts',
     'instrumentation/openai.test, sdks/anthropic.test, sdks/groq.test',

@@ -17,7 +17,6 @@ import {
 import {
   type ContentPolicy,
   configureInstrumentation,
-  currentSettings,
   instrumentationStats,
 } from '../../instrumentation/settings.ts';
 
@@ -231,38 +230,5 @@ describe('an answer', () => {
       'aigov.output.digest': digest('{"n":1}\n"two"\n'),
       'aigov.output.length': 14,
     });
-  });
-});
-
-describe('configureInstrumentation', () => {
-  it.each([
-    ['true', undefined, 'full'],
-    ['TRUE', undefined, 'full'],
-    ['true', 'omit', 'omit'],
-    ['false', undefined, 'digest'],
-    ['', undefined, 'digest'],
-  ] as const)(
-    'with the environment asking %j and the options %j captures %s',
-    (asked, policy, expected) => {
-      vi.stubEnv('OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT', asked);
-      configureInstrumentation(policy === undefined ? {} : { content: { policy } });
-      expect(currentSettings().policy).toBe(expected);
-    },
-  );
-
-  it.each([
-    ['content.policy', { content: { policy: 'hash' } }, TypeError],
-    ['digestKey.id', { digestKey: { ...digestKey, id: 'a b' } }, TypeError],
-    ['digestKey.secret', { digestKey: { id: 'k', secret: 'text' } }, TypeError],
-    ['digestKey.secret', { digestKey: { id: 'k', secret: new Uint8Array(15) } }, RangeError],
-    ['abandonDelayMs', { abandonDelayMs: '1' }, TypeError],
-    ['abandonDelayMs', { abandonDelayMs: 0 }, RangeError],
-    ['abandonDelayMs', { abandonDelayMs: 2 ** 31 }, RangeError],
-    ['onFirstSpan', { onFirstSpan: true }, TypeError],
-    ['governance.system.riskClass', { governance: { system: { riskClass: 'tiny' } } }, TypeError],
-  ])('names the option that is wrong: %s', (name, options, type) => {
-    const configureWrongly = () => configureInstrumentation(options as never);
-    expect(configureWrongly).toThrow(type);
-    expect(configureWrongly).toThrow(name);
   });
 });
