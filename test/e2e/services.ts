@@ -150,6 +150,7 @@ export function startClient(
   args: readonly string[],
   endpoint: string,
 ): Client {
+  mkdirSync(dir, { recursive: true });
   const idsFile = join(dir, `${name}.ids`);
   const child = spawn(command, args, {
     cwd: ROOT,
@@ -172,10 +173,16 @@ export function startClient(
   createInterface({ input: child.stdout! }).on('line', (line) => {
     acknowledged = Number(line);
   });
+  // What is written to a client that is gone is lost; that it is gone, the next question tells.
+  child.stdin?.on('error', () => {});
   const exit = once(child, 'exit');
   return {
     name,
-    acknowledged: () => acknowledged,
+    acknowledged: () => {
+      if (child.exitCode !== null && child.exitCode !== 0)
+        throw new Error(`client ${name} ended with ${child.exitCode}\n${errors}`);
+      return acknowledged;
+    },
     send: (traceCount) => {
       child.stdin?.write(`${traceCount}\n`);
     },

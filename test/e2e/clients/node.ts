@@ -44,6 +44,7 @@ const untilTaken: SpanExporter = {
 };
 
 const sdk = new NodeSDK({
+  serviceName: process.env.OTEL_SERVICE_NAME ?? 'node',
   autoDetectResources: false,
   instrumentations: [],
   spanProcessors: [
