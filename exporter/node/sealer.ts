@@ -277,6 +277,7 @@ export class Sealer {
       }
       this.#writer.close();
     }
+    this.#waitingByteLength = 0;
     for (const { settle } of this.#waiting.splice(0)) {
       settle({ status: 'lost', cause: 'the log could not be written before the end' });
     }
