@@ -67,7 +67,7 @@ function varint(value: number | bigint): Buffer {
   return bytes(...out, Number(rest));
 }
 /** A LEN field with a minimal length. */
-const f = (number: number, ...parts: readonly (Uint8Array | string | number)[]): Buffer => {
+export const f = (number: number, ...parts: readonly (Uint8Array | string | number)[]): Buffer => {
   const body = bytes(...parts);
   return bytes(varint(number * 8 + 2), varint(body.length), body);
 };

@@ -16,6 +16,7 @@ import { readCheckpointFiles, readSegmentFiles } from '../exporter/node/log-read
 import {
   type Draft,
   encodeVector,
+  f,
   filesOf,
   HEARTBEAT_MS,
   makeVectors,
@@ -266,6 +267,63 @@ async function agree(files: NaiveFiles, trust: NaiveTrust, what: string): Promis
   expect(answer, what).toEqual({ verdict, findings, size, records });
   return answer.verdict;
 }
+
+describe('known fields', () => {
+  const inSpan = (message: Uint8Array) => f(1, f(2, f(2, message)));
+  const inValue = (message: Uint8Array) => inSpan(f(9, f(2, message)));
+  const inResource = (message: Uint8Array) => f(1, f(1, message), f(2, f(2)));
+  /** An entry around a message of each type, and how many of fields 1 to 17 are known there. */
+  const within: readonly [
+    type: string,
+    entry: (message: Uint8Array) => Uint8Array,
+    known: number,
+  ][] = [
+    ['Resource', inResource, 3],
+    ['EntityRef', (message) => inResource(f(3, message)), 4],
+    ['InstrumentationScope', (message) => f(1, f(2, f(1, message), f(2))), 4],
+    ['Span', inSpan, 16],
+    ['Event', (message) => inSpan(f(11, message)), 4],
+    ['Link', (message) => inSpan(f(13, message)), 6],
+    ['Status', (message) => inSpan(f(15, message)), 2],
+    ['KeyValue', (message) => inSpan(f(9, message)), 2],
+    ['AnyValue', inValue, 7],
+    ['ArrayValue', (message) => inValue(f(5, message)), 1],
+    ['KeyValueList', (message) => inValue(f(6, message)), 1],
+    ['LogRecord', inSpan, 11],
+  ];
+  const { vkeys } = trustOf(vectors.find(({ name }) => name === 'whole')!);
+  const opened = WHOLE_DRAFTS[0]![0]!;
+  /** An empty value of each wire type; the tags of fields 16 and 17 have two bytes. */
+  const values: readonly [wire: number, value: Uint8Array][] = [
+    [0, Uint8Array.of(0)],
+    [1, new Uint8Array(8)],
+    [2, Uint8Array.of(0)],
+    [5, new Uint8Array(4)],
+  ];
+
+  test.each(within)(
+    'of %s have one wire type, and the others are refused',
+    async (type, entry, known) => {
+      let refused = 0;
+      for (let number = 1; number <= 17; number++) {
+        for (const [wire, value] of values) {
+          const tag = number * 8 + wire;
+          const field = tag < 128 ? [tag] : [(tag % 128) + 128, tag >> 7];
+          const draft: Draft = {
+            kind: type === 'LogRecord' ? 'logs' : 'traces',
+            entries: () => [entry(Uint8Array.from([...field, ...value]))],
+          };
+          const files = new Map(
+            Object.entries(filesOf(sealDrafts([[opened, draft]]))) as [string, Uint8Array][],
+          );
+          const verdict = await agree(files, { vkeys }, `${type}, field ${number}, type ${wire}`);
+          if (verdict !== 'valid') refused++;
+        }
+      }
+      expect(refused).toBe(3 * known);
+    },
+  );
+});
 
 describe('random changes', () => {
   test('2,000 to valid logs, without the key: the same answer from both, never valid', async () => {
