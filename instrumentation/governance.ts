@@ -4,7 +4,7 @@
  * It travels by the process's own context and never in headers, so a third party never sees it, nor does another process.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { type Attributes, SpanKind, trace } from '@opentelemetry/api';
+import { type Attributes, SpanKind } from '@opentelemetry/api';
 import {
   AIGOV_SCHEMA_VERSION,
   ATTR_AIGOV_INSTRUMENTATION_PROBLEMS,
@@ -19,6 +19,7 @@ import {
   readGovernance,
   readOversight,
 } from '../semconv/index.ts';
+import { currentTracer } from './otel-api.ts';
 import { announceFirstSpan, countProblem, currentSettings, guard } from './settings.ts';
 
 /** Scope of every span of ours. */
@@ -126,8 +127,7 @@ function recordStatement(name: string, read: () => Reading): RecordedSpan | unde
     const all = [...(Array.isArray(told) ? (told as string[]) : []), ...problems];
     if (problems.length > 0) countProblem(name);
     announceFirstSpan();
-    // Asked for anew each time: a tracer got before a provider is registered stays silent for ever.
-    const span = trace.getTracer(SCOPE_NAME).startSpan(name, {
+    const span = currentTracer(SCOPE_NAME).startSpan(name, {
       kind: SpanKind.INTERNAL,
       attributes: {
         ...here,

@@ -6,7 +6,6 @@
 import {
   type Attributes,
   type Context,
-  context,
   INVALID_SPAN_CONTEXT,
   type Span,
   SpanKind,
@@ -33,6 +32,7 @@ import {
 } from '../semconv/index.ts';
 import { absentOutput, type Input, inputAttributes } from './content.ts';
 import { governanceAttributesHere, SCOPE_NAME } from './governance.ts';
+import { activeContext, currentTracer } from './otel-api.ts';
 import { countEnd, countStart, currentSettings, guard } from './settings.ts';
 
 /** What is known of a call before it is made. */
@@ -198,11 +198,10 @@ export class Invocation {
  */
 export function startInvocation(start: InvocationStart, answer: Answer): Invocation {
   countStart();
-  const parent = guard('invocation.context', () => context.active()) ?? ({} as Context);
+  const parent = guard('invocation.context', activeContext) ?? ({} as Context);
   const span =
     guard('invocation.start', () =>
-      // Asked for anew each time: a tracer got before a provider is registered stays silent for ever.
-      trace.getTracer(SCOPE_NAME).startSpan(start.name, {
+      currentTracer(SCOPE_NAME).startSpan(start.name, {
         kind: start.kind ?? SpanKind.CLIENT,
         attributes: { ...governanceAttributesHere(), ...start.attributes },
       }),

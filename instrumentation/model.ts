@@ -3,7 +3,7 @@
  * Makes any function a governed model: a scorer, a rule set, a model of one's own. Each call has one span and one terminal
  * state, and gives back or throws exactly what the function does. Knows nothing of what the function computes.
  */
-import { type Attributes, context, SpanKind } from '@opentelemetry/api';
+import { type Attributes, SpanKind } from '@opentelemetry/api';
 import {
   AIGOV_OUTPUT_ABSENCE_VALUE_NOT_OBSERVED,
   ATTR_AIGOV_MODEL_DIGEST,
@@ -26,6 +26,7 @@ import {
   whenCollected,
 } from './invocation.ts';
 import { guard } from './settings.ts';
+import { runWithin } from './watch.ts';
 
 export interface GovernedModelOptions<Arguments extends readonly unknown[]> {
   /** Name of the model. */
@@ -92,7 +93,7 @@ export function governedModel<This, Arguments extends unknown[], Result>(
     if (invocation === undefined) return model.apply(this, args);
     let result: Result;
     try {
-      result = runIn(invocation, () => model.apply(this, args));
+      result = runWithin(invocation, () => model.apply(this, args));
     } catch (error) {
       invocation.end(errorEnding(error));
       throw error;
@@ -102,24 +103,6 @@ export function governedModel<This, Arguments extends unknown[], Result>(
   Object.defineProperty(governed, 'name', { value: model.name, configurable: true });
   Object.defineProperty(governed, 'length', { value: model.length, configurable: true });
   return governed;
-}
-
-/** Runs the model once, with its span active if the context manager is well. */
-function runIn<Result>(invocation: Invocation, work: () => Result): Result {
-  let outcome: { readonly value: Result } | { readonly error: unknown } | undefined;
-  guard('model.context', () =>
-    context.with(invocation.context, () => {
-      // Kept apart from what the context manager itself might throw.
-      try {
-        outcome = { value: work() };
-      } catch (error) {
-        outcome = { error };
-      }
-    }),
-  );
-  if (outcome === undefined) return work();
-  if ('error' in outcome) throw outcome.error;
-  return outcome.value;
 }
 
 /** Watches what a call gave back; answers with what the application gets, which is that or a promise of the same. */
@@ -171,7 +154,7 @@ function watchGenerator(result: unknown, invocation: Invocation, answer: ModelAn
     signals: [],
     // A generator that runs out has done all it was going to do.
     runOut: COMPLETE,
-    run: (work) => runIn(invocation, work),
+    run: (work) => runWithin(invocation, work),
   });
   whenCollected(iterator, reading, endUnread);
 }

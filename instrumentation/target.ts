@@ -7,6 +7,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel';
 import type { Context } from '@opentelemetry/api';
 import { property } from './invocation.ts';
+import { currentContextManager } from './otel-api.ts';
 import { countProblem, guard } from './settings.ts';
 
 /** A function of the package that gets a channel. */
@@ -90,7 +91,7 @@ export function bindContext(
   let known: unknown;
   let bound: AsyncLocalStorage<unknown> | undefined;
   return () => {
-    const manager = property(apiGlobals(), 'context');
+    const manager = currentContextManager();
     if (manager === known) return undefined;
     known = manager;
     if (bound !== undefined) channel.unbindStore(bound);
@@ -129,9 +130,4 @@ export function activate(
     store.enterWith(callContext);
   });
   listen(channel.end, (message) => entered.get(message)?.());
-}
-
-/** The slot of the API's globals, shared by every copy of the API of major version 1. */
-function apiGlobals(): unknown {
-  return (globalThis as Readonly<Record<symbol, unknown>>)[Symbol.for('opentelemetry.js.api.1')];
 }

@@ -3,7 +3,7 @@
  * Watches calls that give a native promise, a web stream or an async iterable: the application gets the same values, errors and
  * back-pressure as without us. Sees nothing of an object that is read by other means than these.
  */
-import { type Attributes, context } from '@opentelemetry/api';
+import type { Attributes } from '@opentelemetry/api';
 import {
   AIGOV_INVOCATION_COMPLETION_VALUE_ABANDONED,
   AIGOV_INVOCATION_COMPLETION_VALUE_ABORTED,
@@ -22,6 +22,7 @@ import {
   UNREAD,
   whenCollected,
 } from './invocation.ts';
+import { withContext } from './otel-api.ts';
 import { countProblem, guard } from './settings.ts';
 import { activate, type CallMessage, channelOf, listen } from './target.ts';
 
@@ -36,7 +37,7 @@ const BROKEN_OFF: Ending = {
 export function runWithin<Result>(invocation: Invocation, work: () => Result): Result {
   let outcome: { readonly value: Result } | { readonly error: unknown } | undefined;
   guard('watch.context', () =>
-    context.with(invocation.context, () => {
+    withContext(invocation.context, () => {
       // Kept apart from what the context manager itself might throw.
       try {
         outcome = { value: work() };
