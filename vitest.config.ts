@@ -23,6 +23,16 @@ export default defineConfig({
           hookTimeout: 300_000,
         },
       },
+      {
+        test: {
+          ...limits,
+          name: 'e2e',
+          include: ['test/e2e/*.test.ts'],
+          // The first run builds a Collector and Jaeger.
+          hookTimeout: 1_800_000,
+          testTimeout: 600_000,
+        },
+      },
       { test: { ...limits, name: 'sdks', include: ['test/sdks/*.test.ts'] } },
     ],
   },
