@@ -22,6 +22,7 @@ import {
 } from './keys.ts';
 import { type Lock, takeLock } from './lock.ts';
 import { headAt, readSegmentFiles } from './log-reader.ts';
+import { causeOf } from './otlp-config.ts';
 import type { SealingConfig, StartFailure } from './protocol.ts';
 
 /** A start that can not be: told to the person who starts the service, with the fix. */
@@ -46,9 +47,16 @@ const INSTANCE_COUNT_MAX = 1024;
 export function takePlace(config: SealingConfig): Place {
   const take = (instance: string): Place | undefined => {
     const dir = join(config.dir, instance);
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
-    const lock = takeLock(dir);
-    return lock === undefined ? undefined : { instance, dir, lock };
+    try {
+      mkdirSync(dir, { recursive: true, mode: 0o700 });
+      const lock = takeLock(dir);
+      return lock === undefined ? undefined : { instance, dir, lock };
+    } catch (error) {
+      throw new StartRefusal(
+        'io',
+        `${dir} can not be written (${causeOf(error)}); set \`dir\` to a place that this process may write.`,
+      );
+    }
   };
   if (config.instance !== undefined) {
     const place = take(config.instance);
@@ -93,7 +101,7 @@ export function openSigner(
       if (known !== undefined) {
         throw new StartRefusal(
           'mismatch',
-          `${keyPath} is missing: ${knownOrigin} can not be continued without its key`,
+          `${keyPath} is missing: ${knownOrigin} can not be continued without its key. Put it back, or use another \`dir\`.`,
         );
       }
       writeSecret(keyPath, generateKeyPem());
@@ -105,7 +113,7 @@ export function openSigner(
   if (known !== undefined && known !== signer.vkey) {
     throw new StartRefusal(
       'mismatch',
-      `the key given is not the one that ${knownOrigin} began with (${known})`,
+      `the key given is not the one that ${knownOrigin} began with (${known}); give that key, or use another \`dir\`.`,
     );
   }
   // Public and untrusted: for people to copy into their trust file, elsewhere.

@@ -34,6 +34,7 @@ import {
   STATE_CLOSED,
   STATE_FAILED,
   STATE_OPEN,
+  type StartFailure,
   type ToSealer,
 } from './protocol.ts';
 import { Sealer } from './sealer.ts';
@@ -74,15 +75,24 @@ class SealingThread {
       this.#enter(STATE_OPEN);
     } catch (error) {
       this.#place?.lock.release();
-      const code =
-        error instanceof StartRefusal
-          ? error.code
-          : error instanceof DamagedLogError
-            ? 'damaged'
-            : 'io';
-      this.#tell({ type: 'failed', code, message: causeOf(error) });
+      this.#tell({ type: 'failed', ...this.#failureOf(error) });
       this.#enter(STATE_FAILED);
     }
+  }
+
+  /** Why the log did not open, and what to do about it. */
+  #failureOf(error: unknown): { readonly code: StartFailure; readonly message: string } {
+    if (error instanceof StartRefusal) return { code: error.code, message: error.message };
+    const dir = this.#place?.dir ?? this.#config.dir;
+    if (error instanceof DamagedLogError) {
+      return {
+        code: 'damaged',
+        message:
+          `${dir} is damaged, and was left as it is: ${error.message}. See \`sealspan verify ${dir}\`; a log that can not ` +
+          'be repaired is moved away, and a successor begun with a new `origin` and a new key.',
+      };
+    }
+    return { code: 'io', message: `${dir}: ${causeOf(error)}` };
   }
 
   async #open(): Promise<void> {

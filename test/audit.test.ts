@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+// Goal: a process under audit loses nothing that ended or was acknowledged, however it ends, and a start that can not be
+// says what to do. Method: real SDKs, real threads, real processes and real kills; the log is read by verifyLog.
+import {
+  chmodSync,
+  cpSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { type Audit, openAuditWith } from '../exporter/node/audit.ts';
+import { type ConfigInput, readConfig } from '../exporter/node/config.ts';
+import { generateKeyPem } from '../exporter/node/keys.ts';
+import { StartError } from '../exporter/node/sealing-client.ts';
+import { WRITER } from '../exporter/node/version.ts';
+import { readLog, startAudited } from './support/audited-process.ts';
+import { SDK_LINES, type SdkLine } from './support/sdk-lines.ts';
+import { codesOf } from './support/small-log.ts';
+
+const home = mkdtempSync(join(tmpdir(), 'sealspan-audit-'));
+afterAll(() => rmSync(home, { recursive: true }));
+
+let count = 0;
+const newDir = (): string => join(home, String(count++));
+
+const GOVERNED = { 'gen_ai.operation.name': 'chat' };
+
+function open(config: ConfigInput): Audit {
+  return openAuditWith(readConfig({}, { archive: 'off', ...config }));
+}
+
+/** How the start went: `code: message`, the test's directory shortened to `HOME`. */
+function startOf(config: ConfigInput): string {
+  try {
+    open(config).closeSync();
+    return 'started';
+  } catch (error) {
+    if (error instanceof StartError)
+      return `${error.code}: ${error.message.replaceAll(home, 'HOME')}`;
+    throw error;
+  }
+}
+
+function endSpans(line: SdkLine, audit: Audit, spanCount: number): void {
+  const provider = line.openProvider({
+    spanProcessors: audit.capture.wrapProcessors([]),
+    sampler: audit.capture.sampler(line.alwaysOff()),
+  });
+  const tracer = provider.getTracer('app');
+  for (let number = 0; number < spanCount; number++)
+    tracer.startSpan(String(number), { attributes: GOVERNED }).end();
+}
+
+const namesUpTo = (end: number): string[] => Array.from({ length: end }, (_, name) => `${name}`);
+
+describe('an audit', () => {
+  test('has a log that is valid after its shutdown, and says whose it is', async () => {
+    const dir = newDir();
+    const audit = open({ dir, origin: 'example.org/claims' });
+    expect({ ...audit, vkey: '', config: 0, capture: 0 }).toMatchObject({
+      origin: 'example.org/claims/0',
+      logDirectory: join(dir, '0'),
+      keyCreated: true,
+    });
+    endSpans(SDK_LINES[2]!, audit, 5);
+    const status = await audit.shutdown();
+    expect(status).toMatchObject({
+      forward: undefined,
+      archive: undefined,
+      capture: { started: 5, ended: 5, sealed: 5, lost: 0, openRanges: [] },
+    });
+    const { report, records, names } = await readLog(join(dir, '0'));
+    expect(report).toMatchObject({
+      verdict: 'valid',
+      log: 'example.org/claims/0',
+      entries: 5,
+      assurance: { signer: 'example.org/claims/0', selfAttested: true },
+    });
+    expect(names).toEqual(namesUpTo(5));
+    expect(structuredClone(records[0]!.events)).toEqual([
+      expect.objectContaining({
+        name: 'opened',
+        writer: WRITER,
+        instance: '0',
+        configuration: structuredClone(audit.config.hash),
+        heartbeatMs: 60_000,
+      }),
+    ]);
+    expect(records.at(-1)!.events).toEqual([
+      { name: 'closed', started: 5, ended: 5, sealed: 5, lost: 0, highest: 5, open: '' },
+    ]);
+  });
+
+  test('keeps its files to its owner, but for the public key', async () => {
+    const dir = newDir();
+    await open({ dir }).shutdown();
+    const modeOf = (name: string): string =>
+      (statSync(join(dir, '0', name)).mode & 0o777).toString(8);
+    expect(['.', 'key.pem', 'signing', 'segments'].map(modeOf)).toEqual([
+      '700',
+      '600',
+      '600',
+      '700',
+    ]);
+    expect(readFileSync(join(dir, '0', 'verifier'), 'utf8')).not.toContain('PRIVATE');
+  });
+
+  test('after the end takes nothing, throws nothing, and says so', async () => {
+    const dir = newDir();
+    const audit = open({ dir });
+    const line = SDK_LINES[2]!;
+    const provider = line.openProvider({ spanProcessors: audit.capture.wrapProcessors([]) });
+    await audit.shutdown();
+    const before = await readLog(join(dir, '0'));
+    const span = provider.getTracer('app').startSpan('late', { attributes: GOVERNED });
+    span.end();
+    expect(await audit.capture.committed(span)).toMatchObject({ status: 'lost' });
+    await audit.flush();
+    audit.closeSync();
+    await audit.shutdown();
+    expect((await readLog(join(dir, '0'))).records.length).toBe(before.records.length);
+  });
+
+  test('goes on with the log of the process before, under the same key', async () => {
+    const dir = newDir();
+    const first = open({ dir });
+    endSpans(SDK_LINES[2]!, first, 2);
+    await first.shutdown();
+    const second = open({ dir });
+    expect([second.vkey, second.keyCreated]).toEqual([first.vkey, false]);
+    endSpans(SDK_LINES[2]!, second, 1);
+    await second.shutdown();
+    const { report, names } = await readLog(join(dir, '0'));
+    expect([report.verdict, names]).toEqual(['valid', ['0', '1', '0']]);
+  });
+});
+
+describe('many spans in one turn of the event loop', () => {
+  const SPAN_COUNT = 10_000;
+
+  test.each(
+    SDK_LINES.filter(({ name }) => name !== '1.30').map((line) => [line.name, line] as const),
+  )(
+    'SDK %s: all 10,000 are sealed, where a batch processor of its own keeps fewer',
+    async (_name, line) => {
+      const exporter = line.openExporter();
+      const stock = line.openProvider({ spanProcessors: [line.batch(exporter)] });
+      const tracer = stock.getTracer('app');
+      for (let number = 0; number < SPAN_COUNT; number++)
+        tracer.startSpan(String(number), { attributes: GOVERNED }).end();
+      await stock.forceFlush();
+      expect(exporter.getFinishedSpans().length).toBeLessThan(SPAN_COUNT);
+
+      const dir = newDir();
+      const audit = open({ dir });
+      endSpans(line, audit, SPAN_COUNT);
+      const { capture } = await audit.shutdown();
+      expect(capture).toMatchObject({ sealed: SPAN_COUNT, lost: 0 });
+      const { report, names } = await readLog(join(dir, '0'));
+      expect([report.verdict, report.entries]).toEqual(['valid', SPAN_COUNT]);
+      expect(names).toEqual(namesUpTo(SPAN_COUNT));
+    },
+  );
+});
+
+describe('a start that can not be says what to do', () => {
+  test('another process holds the log', async () => {
+    const dir = newDir();
+    const audit = open({ dir, instance: 'blue' });
+    expect(startOf({ dir, instance: 'blue' })).toBe(
+      `locked: ${dir.replace(home, 'HOME')}/blue is locked: another process writes this log. One log has one writer; ` +
+        'give this process an `instance` of its own, or leave it out to take the first free one.',
+    );
+    await audit.shutdown();
+    expect(startOf({ dir, instance: 'blue' })).toBe('started');
+  });
+
+  test('without a name, the first log that is free is taken', () => {
+    const dir = newDir();
+    const audits = [open({ dir }), open({ dir }), open({ dir })];
+    const instanceOf = ({ logDirectory }: Audit): string => logDirectory.slice(dir.length + 1);
+    expect(audits.map(instanceOf)).toEqual(['0', '1', '2']);
+    expect(new Set(audits.map(({ vkey }) => vkey)).size).toBe(3);
+    audits[1]!.closeSync();
+    const again = open({ dir });
+    expect([instanceOf(again), again.keyCreated]).toEqual(['1', false]);
+    for (const audit of [...audits, again]) audit.closeSync();
+  });
+
+  test('the log is damaged', async () => {
+    const dir = newDir();
+    await open({ dir }).shutdown();
+    rmSync(join(dir, '0', 'signing'));
+    const at = `${dir.replace(home, 'HOME')}/0`;
+    expect(startOf({ dir })).toBe(
+      `damaged: ${at} is damaged, and was left as it is: there are segments but no \`signing\` file: what was signed is ` +
+        `not known. See \`sealspan verify ${at}\`; a log that can not be repaired is moved away, and a successor begun ` +
+        'with a new `origin` and a new key.',
+    );
+  });
+
+  test('a refused start gives the lock back', async () => {
+    const dir = newDir();
+    await open({ dir }).shutdown();
+    const path = join(dir, '0', 'signing');
+    const signing = readFileSync(path);
+    writeFileSync(path, '');
+    expect(startOf({ dir })).toMatch(/^damaged: /);
+    writeFileSync(path, signing);
+    expect(startOf({ dir })).toBe('started');
+    expect(readdirSync(dir)).toEqual(['0']);
+  });
+
+  test('the log has another name, another key, or none', async () => {
+    const dir = newDir();
+    const shown = dir.replace(home, 'HOME');
+    const audit = open({ dir, origin: 'example.org/a' });
+    await audit.shutdown();
+    expect(startOf({ dir, origin: 'example.org/b' })).toBe(
+      `mismatch: ${shown}/0 holds the log example.org/a/0, not example.org/b/0. A log keeps its name for life: set ` +
+        '`origin` back, or use another `dir`.',
+    );
+    const keyFile = join(home, 'other.pem');
+    writeFileSync(keyFile, generateKeyPem(), { mode: 0o600 });
+    expect(startOf({ dir, keyFile })).toBe(
+      `mismatch: the key given is not the one that example.org/a/0 began with (${audit.vkey}); give that key, or use ` +
+        'another `dir`.',
+    );
+    const keyPath = join(dir, '0', 'key.pem');
+    const key = readFileSync(keyPath);
+    rmSync(keyPath);
+    expect(startOf({ dir })).toBe(
+      `mismatch: ${shown}/0/key.pem is missing: example.org/a/0 can not be continued without its key. Put it back, or ` +
+        'use another `dir`.',
+    );
+    writeFileSync(keyPath, key);
+    chmodSync(keyPath, 0o644);
+    expect(startOf({ dir })).toBe(
+      `io: ${shown}/0: ${shown}/0/key.pem can be read by others (mode 644); run: chmod 600 ${shown}/0/key.pem`,
+    );
+    chmodSync(keyPath, 0o600);
+    expect(startOf({ dir })).toBe('started');
+  });
+
+  test('the key is none, and is not shown', () => {
+    const dir = newDir();
+    const keyFile = join(home, 'none.pem');
+    writeFileSync(keyFile, 'hunter2', { mode: 0o600 });
+    expect(startOf({ dir, keyFile })).toBe(
+      `io: ${dir.replace(home, 'HOME')}/0: key: not a private key in PEM (PKCS #8); make one with \`sealspan keygen\``,
+    );
+  });
+
+  test('the directory can not be written', () => {
+    const file = newDir();
+    writeFileSync(file, '');
+    const dir = join(file, 'log');
+    const shown = dir.replace(home, 'HOME');
+    expect(startOf({ dir })).toBe(
+      `io: ${shown}/0 can not be written (ENOTDIR: not a directory, mkdir '${shown}/0'); set \`dir\` to a place that ` +
+        'this process may write.',
+    );
+  });
+
+  test('the log is behind what the archive has: a restored backup (invariant 4)', async () => {
+    const dir = newDir();
+    const archive = { directory: newDir() };
+    const segment = { ageMsMax: 100 };
+    const first = open({ dir, archive, segment });
+    endSpans(SDK_LINES[2]!, first, 1);
+    await first.shutdown();
+    const backup = newDir();
+    cpSync(dir, backup, { recursive: true });
+    const second = open({ dir, archive, segment });
+    endSpans(SDK_LINES[2]!, second, 1);
+    const { archive: archived } = await second.shutdown();
+    expect(archived).toBeDefined();
+    const refusal = startOf({ dir: backup, archive, segment });
+    expect(refusal).toMatch(
+      /^damaged: HOME\/\d+\/0 is behind the archived checkpoint of \d+ records/,
+    );
+    expect(refusal).toContain('begin a successor with a new `origin` and a new key.');
+    expect(startOf({ dir, archive, segment })).toBe('started');
+  });
+});
+
+describe('a process that ends', () => {
+  const SPAN_COUNT = 1000;
+  const task = (dir: string) =>
+    ({ config: { dir, archive: 'off' }, spanCount: SPAN_COUNT }) as const;
+
+  test.each([
+    ['when nothing is left to do', undefined, { code: 0, signal: null }, ''],
+    ['by process.exit in the same turn', 'exit', { code: 0, signal: null }, ''],
+    ['by an uncaught exception', 'throw', { code: 1, signal: null }, 'Error: as planned'],
+    ['by an unhandled rejection', 'reject', { code: 1, signal: null }, 'Error: as planned'],
+    ['by its own shutdown', 'shutdown', { code: 0, signal: null }, ''],
+  ] as const)(
+    '%s has sealed every span that ended, and closed its log',
+    async (_name, end, how, words) => {
+      const dir = newDir();
+      const app = startAudited({ ...task(dir), ...(end === undefined ? {} : { end }) });
+      const { errors, ...ended } = await app.ended();
+      expect([ended, errors.includes(words) && (words !== '' || errors === '')]).toEqual([
+        how,
+        true,
+      ]);
+      const { report, names, records } = await readLog(join(dir, '0'));
+      expect([report.verdict, ...codesOf(report)]).toEqual(['valid']);
+      expect(names).toEqual(namesUpTo(SPAN_COUNT));
+      expect(records.at(-1)!.events).toMatchObject([
+        { name: 'closed', ended: SPAN_COUNT, lost: 0 },
+      ]);
+    },
+  );
+
+  test('in `sync` mode, killed right after `end` returned, has sealed that span', async () => {
+    const dir = newDir();
+    for (let round = 0; round < 3; round++) {
+      const app = startAudited({
+        config: { dir, mode: 'sync', archive: 'off', instance: `${round}` },
+        spanCount: 1,
+        perTurn: 3,
+        tells: 'ended',
+      });
+      await app.untilTold(1 + 20 * round);
+      app.child.kill('SIGKILL');
+      expect((await app.ended()).signal).toBe('SIGKILL');
+      const { names } = await readLog(join(dir, `${round}`));
+      expect(names.slice(0, app.told().length)).toEqual(app.told());
+    }
+  });
+});
