@@ -29,6 +29,7 @@ import {
 import { property } from './invocation.ts';
 import { countProblem, guard } from './settings.ts';
 import { channelName, type Target } from './target.ts';
+import { anthropicTarget } from './targets/anthropic.ts';
 import { groqTarget } from './targets/groq.ts';
 import { openaiTarget } from './targets/openai.ts';
 import { vercelAiTarget } from './targets/vercel-ai.ts';
@@ -54,7 +55,7 @@ export interface HookOptions {
   readonly loader?: 'sync' | 'async';
 }
 
-const TARGETS: readonly Target[] = [openaiTarget, groqTarget, vercelAiTarget];
+const TARGETS: readonly Target[] = [openaiTarget, anthropicTarget, groqTarget, vercelAiTarget];
 
 /** A copy of a package that has come to our attention. */
 interface Copy {

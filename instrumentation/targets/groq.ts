@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The `groq-sdk` package, 0.x and 1.x: chat completions and embeddings, in every way to call and to read them.
+ * The `groq-sdk` package, from 0.30 and 1.x: chat completions and embeddings, in every way to call and to read them.
  * Audio and batches are not seen.
  */
 import * as names from '../../semconv/index.ts';
@@ -14,7 +14,7 @@ const NAME = 'groq-sdk';
 
 export const groqTarget: Target = {
   name: NAME,
-  fromVersion: '0.20.0',
+  fromVersion: '0.30.0',
   belowVersion: '2.0.0',
   hooks: [
     methodHook('chat', 'resources/chat/completions', 'Completions'),
