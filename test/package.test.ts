@@ -61,6 +61,12 @@ beforeAll(() => {
   writeFileSync(join(app, 'package.json'), '{"private":true}\n');
   npm(['install', '--ignore-scripts', '--no-audit', '--no-fund', tarball, API], app);
   npm(['ci', '--ignore-scripts', '--no-audit', '--no-fund'], NODES);
+  // The first start of a log makes its key, and tells so; the starts that are compared find it there.
+  const { status, stderr } = byImport(process.execPath, 'sealspan/register');
+  expect({ status, stderr }).toEqual({
+    status: 0,
+    stderr: expect.stringContaining('made a signing key beside the log'),
+  });
 });
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
