@@ -328,7 +328,9 @@ describe('opening again', () => {
     );
     expect(plain(inDoubt)).toEqual(plain({ index: 1, root }));
     const find = (looked: typeof inDoubt): boolean => {
-      const again = openWriter(disk, signer, { inDoubt: looked });
+      const again = openWriter(disk, signer, {
+        resume: { head: writer.head, inDoubt: looked },
+      });
       again.close();
       return again.holdsInDoubt;
     };
@@ -474,6 +476,22 @@ describe('a torn tail', () => {
     expect(Buffer.from(cuts[1]!).toString()).toMatch(/^sealspan\/record@v1\nlog /);
     expect(left.list(DIR)).toEqual(['checkpoint', 'signing']);
   });
+});
+
+test('a recovery that dies between its note and the cut seals the cut once', async () => {
+  const disk = emptyDisk();
+  openWriter(disk, signer).close();
+  const whole = bytesOf(disk, FIRST);
+  disk.put(FIRST, join(whole, Buffer.from('sealspan/rec')));
+  const files = openFaultyFiles(disk);
+  const counting = openFaultyFiles(disk.copy());
+  openWriter(counting, signer).close();
+  files.fault = { at: counting.operations.indexOf('truncate'), kind: 'before', crashes: true };
+  expect(() => openWriter(files, signer)).toThrow('EIO: truncate');
+  const left = disk.afterCrash('kept');
+  expect(left.list(DIR)).toEqual(['recovery', 'signing']);
+  openWriter(left, signer).close();
+  expect(await outlineOf(logOn(left), signer)).toEqual(['opened', 'opened', 'recovered']);
 });
 
 describe('a log that can not be vouched for is refused, and left as it is', () => {

@@ -3,6 +3,7 @@
 // real writer on a disk in memory that goes away and comes back, time moved by the test, the log read by verifyLog.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { ControlEvent, GapEvent, WriterCounters } from '../exporter/log/control.ts';
+import { splitRequest } from '../exporter/log/entries.ts';
 import { sha256 } from '../exporter/node/keys.ts';
 import { DamagedLogError } from '../exporter/node/log-writer.ts';
 import type { SealOutcome } from '../exporter/node/pending.ts';
@@ -61,7 +62,7 @@ function openBench(
   const answers: [string, SealOutcome][] = [];
   const now = openClock();
   const sealer = new Sealer({
-    openWriter: (inDoubt) => openWriter(files, signer, { now, inDoubt }),
+    openWriter: (resume) => openWriter(files, signer, { now, resume }),
     now,
     groupCommitMs: 10,
     checkpointMs: 1000,
@@ -116,6 +117,19 @@ async function eventsOn<Name extends ControlEvent['name']>(
   return records.flatMap(({ events }) =>
     events.filter((event): event is Extract<ControlEvent, { name: Name }> => event.name === name),
   );
+}
+
+const PATHS = [`${DIR}/signing`, `${DIR}/checkpoint`, `${DIR}/segments/00000000000000000000.seg`];
+
+function clear(disk: MemoryDisk): void {
+  for (const path of PATHS) if (disk.readAll(path) !== undefined) disk.remove(path);
+}
+
+function copyTo(disk: MemoryDisk, from: MemoryDisk): void {
+  for (const path of PATHS) {
+    const bytes = from.readAll(path);
+    if (bytes !== undefined) disk.put(path, bytes);
+  }
 }
 
 beforeEach(() => {
@@ -375,6 +389,49 @@ describe('a disk that goes away', () => {
     ]);
     bench.sealer.close();
   });
+
+  test.each([
+    ['gone', (disk: MemoryDisk) => clear(disk), 'the log is gone'],
+    [
+      'an older copy',
+      (disk: MemoryDisk, older: MemoryDisk) => {
+        clear(disk);
+        copyTo(disk, older);
+      },
+      '1 records, but 2 were durable before',
+    ],
+    [
+      'another one under the same key',
+      (disk: MemoryDisk) => {
+        clear(disk);
+        const writer = openWriter(disk, signer);
+        for (const name of ['x', 'y'])
+          writer.append('traces', IN_PROCESS, splitRequest(tracesOf(name), 'traces'));
+        writer.close();
+      },
+      'segments/00000000000000000000.seg record 1: the log has another root than was durable before',
+    ],
+  ])(
+    'and comes back with a log that is %s gets no new beginning (invariant 5)',
+    (_name, replace, cause) => {
+      const bench = openBench({ groupCommitMs: 0 });
+      const older = bench.disk.copy();
+      bench.submit('a');
+      bench.files.isAway = true;
+      bench.submit('b');
+      replace(bench.disk, older);
+      const before = logOn(bench.disk);
+      bench.files.isAway = false;
+      vi.advanceTimersByTime(60_000);
+      expect(bench.reports.filter(({ code }) => code === 'refused')[0]?.cause).toBe(cause);
+      expect(logOn(bench.disk)).toEqual(before);
+      expect(bench.sealer.close()).toBe(false);
+      expect(bench.answers.map(([name, { status }]) => `${name} ${status}`)).toEqual([
+        'a sealed',
+        'b lost',
+      ]);
+    },
+  );
 
   test('at the start is an error: nobody starts on a log that can not be written', () => {
     const disk = emptyDisk();

@@ -47,6 +47,14 @@ export interface RecordInDoubt {
   readonly root: Hash;
 }
 
+/** What a process knows of the log that it wrote to. */
+export interface Resume {
+  /** What was durable: a log without it is another one, and must not get a new beginning here. */
+  readonly head: Head;
+  /** {@link LogWriter.holdsInDoubt} tells whether it is there. */
+  readonly inDoubt: RecordInDoubt | undefined;
+}
+
 export interface LogWriterOptions {
   readonly dir: string;
   readonly signer: Signer;
@@ -58,8 +66,8 @@ export interface LogWriterOptions {
   /** A segment is finished at this many bytes, or at this age, whichever comes first. */
   readonly segmentByteLengthMax: number;
   readonly segmentAgeMsMax: number;
-  /** A record to look for at open; {@link LogWriter.holdsInDoubt} tells whether it is there. */
-  readonly inDoubt?: RecordInDoubt | undefined;
+  /** Where a process opens a log again that it wrote before. */
+  readonly resume?: Resume | undefined;
 }
 
 /** A record that is durable, as the writer's consumers need it. */
@@ -130,6 +138,11 @@ export class LogWriter {
   /** Records in the log, all durable. */
   get size(): number {
     return this.#tree.size;
+  }
+
+  /** Head of the durable records. */
+  get head(): Head {
+    return { size: this.#tree.size, root: this.#tree.root() };
   }
 
   get origin(): string {
@@ -212,7 +225,7 @@ export class LogWriter {
    * @throws Error of the file system, after which the writer must be closed and opened again
    */
   checkpoint(): void {
-    const head: Head = { size: this.#tree.size, root: this.#tree.root() };
+    const { head } = this;
     if (head.size === 0 || head.size === this.#signed.size) return;
     const { dir, signer } = this.#options;
     // A crash before this line: nothing was signed. After it: this head may have been, so no other head of its size
@@ -260,7 +273,9 @@ export class LogWriter {
     const { dir } = this.#options;
     const signingBytes = this.#files.readAll(join(dir, SIGNING));
     const names = this.#files.list(join(dir, SEGMENTS)) ?? [];
+    const resumed = this.#options.resume?.head;
     if (signingBytes === undefined) {
+      if (resumed !== undefined) throw new DamagedLogError('the log is gone');
       if (names.length > 0) {
         throw new DamagedLogError(
           'there are segments but no `signing` file: what was signed is not known',
@@ -284,6 +299,9 @@ export class LogWriter {
     const { size } = this.#tree;
     if (size < this.#signed.size) {
       throw new DamagedLogError(`${size} records, but ${this.#signed.size} were signed`);
+    }
+    if (resumed !== undefined && size < resumed.size) {
+      throw new DamagedLogError(`${size} records, but ${resumed.size} were durable before`);
     }
     const opened: ControlEvent = {
       name: 'opened',
@@ -383,15 +401,16 @@ export class LogWriter {
       throw new DamagedLogError(`${where} does not continue the record before it`);
     }
     this.#take(header, headerBytes);
-    const { inDoubt } = this.#options;
+    const { resume } = this.#options;
+    const inDoubt = resume?.inDoubt;
     if (header.index === inDoubt?.index && equalBytes(header.root, inDoubt.root)) {
       this.#holdsInDoubt = true;
     }
-    if (
-      this.#tree.size === this.#signed.size &&
-      !equalBytes(this.#tree.root(), this.#signed.root)
-    ) {
-      throw new DamagedLogError(`${where}: the log has another root than was signed`);
+    for (const head of resume === undefined ? [this.#signed] : [this.#signed, resume.head]) {
+      if (this.#tree.size === head.size && !equalBytes(this.#tree.root(), head.root)) {
+        const whose = head === this.#signed ? 'was signed' : 'was durable before';
+        throw new DamagedLogError(`${where}: the log has another root than ${whose}`);
+      }
     }
   }
 

@@ -11,7 +11,8 @@ import { controlText } from '../log/control.ts';
 import { type PayloadKind, splitRequest } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
 import { equalSources, type RecordSource } from '../log/header.ts';
-import { DamagedLogError, type LogWriter, type RecordInDoubt } from './log-writer.ts';
+import type { Head } from '../log/note.ts';
+import { DamagedLogError, type LogWriter, type RecordInDoubt, type Resume } from './log-writer.ts';
 import { causeOf } from './otlp-config.ts';
 import type { SealOutcome } from './pending.ts';
 
@@ -31,8 +32,8 @@ export interface SealerReport {
 }
 
 export interface SealerOptions {
-  /** Opens the log, and looks for a record whose append failed; called again after each failure. */
-  readonly openWriter: (inDoubt: RecordInDoubt | undefined) => LogWriter;
+  /** Opens the log; called again after each failure, with what is known of it by then. */
+  readonly openWriter: (resume: Resume | undefined) => LogWriter;
   readonly now: () => number;
   /** How long a request waits for others to share a record and an fsync with. */
   readonly groupCommitMs: number;
@@ -89,6 +90,8 @@ export class Sealer {
   #heartbeatTimer: NodeJS.Timeout | undefined;
   #reopenTimer: NodeJS.Timeout | undefined;
   #reopenDelayMs = REOPEN_DELAY_MS_MIN;
+  /** Of the writer before, when it failed. */
+  #lastHead: Head;
   /** An append that failed, and what to do once the log tells whether it is on disk all the same. */
   #uncertain:
     | { readonly record: RecordInDoubt; readonly settle: (isDurable: boolean) => void }
@@ -99,6 +102,7 @@ export class Sealer {
   constructor(options: SealerOptions) {
     this.#options = options;
     this.#writer = options.openWriter(undefined);
+    this.#lastHead = this.#writer.head;
     this.#durable();
     this.#scheduleHeartbeat();
   }
@@ -391,8 +395,11 @@ export class Sealer {
   /** The disk failed: nothing is retried on the open file (invariant 1). Close, and open again later. */
   #fail(error: unknown): void {
     this.#options.onReport({ code: 'down', cause: causeOf(error) });
-    this.#writer?.close();
-    this.#writer = undefined;
+    if (this.#writer !== undefined) {
+      this.#lastHead = this.#writer.head;
+      this.#writer.close();
+      this.#writer = undefined;
+    }
     if (this.#isClosed) return;
     clearTimeout(this.#reopenTimer);
     this.#reopenTimer = setTimeout(() => this.#reopen(), this.#reopenDelayMs);
@@ -402,7 +409,10 @@ export class Sealer {
   #reopen(): void {
     let writer: LogWriter;
     try {
-      writer = this.#options.openWriter(this.#uncertain?.record);
+      writer = this.#options.openWriter({
+        head: this.#lastHead,
+        inDoubt: this.#uncertain?.record,
+      });
     } catch (error) {
       if (error instanceof DamagedLogError) {
         this.#options.onReport({ code: 'refused', cause: causeOf(error) });

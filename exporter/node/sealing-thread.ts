@@ -107,9 +107,9 @@ class SealingThread {
       if (!this.#maySign) this.#compareLater(place.dir, config.archiveDirectory, origin);
     }
     const sealer = new Sealer({
-      openWriter: (inDoubt) =>
+      openWriter: (resume) =>
         LogWriter.open({
-          inDoubt,
+          resume,
           dir: place.dir,
           signer,
           files: nodeFiles,
