@@ -30,6 +30,7 @@ import { property } from './invocation.ts';
 import { countProblem, guard } from './settings.ts';
 import { channelName, type Target } from './target.ts';
 import { anthropicTarget } from './targets/anthropic.ts';
+import { googleGenaiTarget } from './targets/google-genai.ts';
 import { groqTarget } from './targets/groq.ts';
 import { openaiTarget } from './targets/openai.ts';
 import { vercelAiTarget } from './targets/vercel-ai.ts';
@@ -55,7 +56,13 @@ export interface HookOptions {
   readonly loader?: 'sync' | 'async';
 }
 
-const TARGETS: readonly Target[] = [openaiTarget, anthropicTarget, groqTarget, vercelAiTarget];
+const TARGETS: readonly Target[] = [
+  openaiTarget,
+  anthropicTarget,
+  groqTarget,
+  vercelAiTarget,
+  googleGenaiTarget,
+];
 
 /** A copy of a package that has come to our attention. */
 interface Copy {
