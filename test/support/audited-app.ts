@@ -33,7 +33,9 @@ function tell(name: string): void {
 }
 
 function run({ config, spanCount, perTurn = 0, tells, end }: AppTask): void {
-  const audit = openAuditWith(readConfig({}, config));
+  const audit = openAuditWith(readConfig({}, config), {
+    onReport: (code, message) => writeSync(2, `${code}: ${message}\n`),
+  });
   const line = SDK_LINES[2]!;
   const provider = line.openProvider({
     spanProcessors: audit.capture.wrapProcessors([]),

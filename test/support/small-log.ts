@@ -85,10 +85,12 @@ export interface WitnessedSigner extends Signer {
   readonly pem: string;
 }
 
-export function openSigner(origin: string = ORIGIN): WitnessedSigner {
-  const pem = generateKeyPem();
+export function openSigner(
+  origin: string = ORIGIN,
+  pem: string = generateKeyPem(),
+  notes: NamedBytes[] = [],
+): WitnessedSigner {
   const signer = parseSigner(origin, pem);
-  const notes: NamedBytes[] = [];
   return {
     ...signer,
     pem,
