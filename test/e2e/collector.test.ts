@@ -6,14 +6,15 @@
  * the log, verified, against what the clients know.
  */
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash, X509Certificate } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startFakeOpenai } from '../support/fake-openai.ts';
-import { openOtlpBackend } from '../support/otlp-backend.ts';
+import { openOtlpBackend, selfSignedCertificate } from '../support/otlp-backend.ts';
 import { type Gateway, gateway } from './gateway.ts';
 import { type Jaeger, jaeger } from './jaeger.ts';
 import {
@@ -66,8 +67,9 @@ afterAll(async () => {
 });
 
 interface Collector extends Service {
-  /** Where clients send to. */
+  /** Where clients send to by gRPC, and by HTTP. */
   readonly endpoint: string;
+  readonly httpEndpoint: string;
 }
 
 async function collector(
@@ -75,13 +77,14 @@ async function collector(
   audit: string,
   backend: string,
   percentage = 10,
+  config = CONFIG,
 ): Promise<Collector> {
   const [grpc, http, health, metrics] = await freePorts(4);
   const started = service({
     name: 'collector',
     dir,
     command: collectorBinary(),
-    args: ['--config', CONFIG],
+    args: ['--config', config],
     env: {
       AUDIT_ENDPOINT: audit,
       AUDIT_QUEUE_DIR: join(dir, 'queue'),
@@ -94,7 +97,11 @@ async function collector(
     },
     readyUrl: `http://127.0.0.1:${health}/`,
   });
-  return { ...started, endpoint: `http://127.0.0.1:${grpc}` };
+  return {
+    ...started,
+    endpoint: `http://127.0.0.1:${grpc}`,
+    httpEndpoint: `http://127.0.0.1:${http}`,
+  };
 }
 
 function startClients(dir: string, endpoint: string): Client[] {
@@ -180,6 +187,81 @@ function withCollector(): void {
     const broken = join(work, 'broken.yaml');
     writeFileSync(broken, readFileSync(CONFIG, 'utf8').replace('block_on_overflow', 'block'));
     expect(validate(broken).status).toBe(1);
+  });
+
+  test('the lines of mutual TLS, uncommented: the certificate is sealed with spans and log events', async () => {
+    const dir = join(work, 'tls');
+    mkdirSync(dir);
+    const pem = (name: string, text: string): string => {
+      writeFileSync(join(dir, name), text, { mode: 0o600 });
+      return join(dir, name);
+    };
+    const server = selfSignedCertificate(['localhost']);
+    const client = selfSignedCertificate(['collector']);
+    const tls = {
+      cert: pem('server.pem', server.cert),
+      key: pem('server.key', server.key),
+      clientCa: pem('client.pem', client.cert),
+    };
+    const files: Readonly<Record<string, string>> = {
+      ca_file: tls.cert,
+      cert_file: tls.clientCa,
+      key_file: pem('client.key', client.key),
+      reload_interval: '1h',
+    };
+    const text = readFileSync(CONFIG, 'utf8')
+      .replace(/^ *insecure: true\n(?= *# ca_file)/m, '')
+      .replace(/^( *)# (ca_file|cert_file|key_file|reload_interval): .*$/gm, (_, indent, name) => {
+        return `${indent}${name}: ${files[name]}`;
+      });
+    const log = await gateway(dir, { tls });
+    await log.start();
+    const config = pem('collector.yaml', text);
+    const between = await collector(dir, log.endpoint, '127.0.0.1:1', 0, config);
+    await between.start();
+
+    const post = async (path: string, body: object): Promise<void> => {
+      const headers = { 'content-type': 'application/json' };
+      const url = `${between.httpEndpoint}/v1/${path}`;
+      const answer = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) });
+      expect(answer.status).toBe(200);
+    };
+    const attribute = (key: string) => ({ key, value: { stringValue: 'x' } });
+    const ids = { traceId: '4bf92f3577b34da6a3ce929d0e0e4736', spanId: '00f067aa0ba902b7' };
+    const times = { startTimeUnixNano: '1', endTimeUnixNano: '2' };
+    const spans = [
+      { ...ids, ...times, name: 'not governed', attributes: [attribute('http.route')] },
+      { ...ids, ...times, name: 'governed', attributes: [attribute('gen_ai.operation.name')] },
+    ];
+    const eventName = 'gen_ai.client.inference.operation.details';
+    const logRecords = [
+      { ...ids, body: { stringValue: 'not governed' } },
+      { ...ids, eventName },
+    ];
+    await post('traces', { resourceSpans: [{ scopeSpans: [{ spans }] }] });
+    await post('logs', { resourceLogs: [{ scopeLogs: [{ logRecords }] }] });
+    await until('both are sealed', 30_000, async () => (await log.records()).length === 2);
+    expect(await between.stop()).toBe(0);
+    expect(await log.stop()).toBe(0);
+
+    const principal = createHash('sha256')
+      .update(new X509Certificate(client.cert).raw)
+      .digest('base64');
+    const records = [...(await log.records())].sort((a, b) => (a.kind > b.kind ? -1 : 1));
+    expect(records.map(({ kind, source }) => ({ kind, source }))).toEqual([
+      { kind: 'traces', source: { kind: 'collector', principal } },
+      { kind: 'logs', source: { kind: 'collector', principal } },
+    ]);
+    const [traces, logs] = records.map(({ entries }) => entries);
+    expect(traces).toMatchObject([
+      { resourceSpans: [{ scopeSpans: [{ spans: [{ name: 'governed' }] }] }] },
+    ]);
+    expect(logs).toMatchObject([
+      {
+        resourceLogs: [{ scopeLogs: [{ logRecords: [{ eventName }] }] }],
+      },
+    ]);
+    expect(log.verify()).toMatchObject({ status: 0, verdict: 'valid' });
   });
 
   describe('with Jaeger as the backend', () => {
@@ -275,6 +357,12 @@ function withCollector(): void {
             },
           ],
         });
+        // From the log's reference to the backend: its search finds this very span.
+        const ref = String(span!.tags['aigov.audit.ref']);
+        const found = await backend.tracesOf('advice', { 'aigov.audit.ref': ref });
+        expect(found.flatMap(({ spans }) => spans.map(({ spanID }) => spanID))).toEqual([
+          span!.spanID,
+        ]);
         // The instrumentation wrote the prompt onto the span. Neither the log nor the backend's copy has it in clear.
         expect(JSON.stringify(span)).toContain('gen_ai.input.messages');
         expect(JSON.stringify([shown, span])).not.toContain('Mustermann');

@@ -25,6 +25,8 @@ export interface Gateway extends Service {
   readonly endpoint: string;
   /** How often each span is sealed, by `<trace id> <span id>`. */
   sealed(): Promise<ReadonlyMap<string, number>>;
+  /** Records of spans and of log records, in order. */
+  records(): Promise<readonly SealedRecord[]>;
   /** Runs `sealspan verify`. */
   verify(): Verified;
   /** Runs `sealspan show`. */
@@ -37,6 +39,17 @@ export interface GatewayOptions {
   /** Where the log is; below `dir` unless given. */
   readonly logDir?: string;
   readonly source?: 'direct' | 'collector';
+  /** PEM files; `localhost` is then the name to reach it by, and only clients of `clientCa` get in. */
+  readonly tls?: { readonly cert: string; readonly key: string; readonly clientCa: string };
+}
+
+/** One record of spans or log records, as far as a test looks at it. */
+export interface SealedRecord {
+  readonly kind: 'traces' | 'logs';
+  /** Source line: what it came through, and who sent it (base64, or undefined for nobody known). */
+  readonly source: { readonly kind: string; readonly principal: string | undefined };
+  /** Decoded, one span or log record each. */
+  readonly entries: readonly Record<string, unknown>[];
 }
 
 interface TracesJson {
@@ -51,7 +64,7 @@ interface TracesJson {
 export async function gateway(dir: string, options: GatewayOptions = {}): Promise<Gateway> {
   const [grpc, admin] = await freePorts(2);
   const logDir = options.logDir ?? join(dir, 'log');
-  const endpoint = `127.0.0.1:${grpc}`;
+  const endpoint = `${options.tls === undefined ? '127.0.0.1' : 'localhost'}:${grpc}`;
   mkdirSync(dir, { recursive: true });
   const config = join(dir, 'sealspan.yaml');
   const forwarding =
@@ -70,6 +83,7 @@ export async function gateway(dir: string, options: GatewayOptions = {}): Promis
       filter: 'governed',
       grpc: { listen: endpoint },
       http: 'off',
+      ...(options.tls === undefined ? {} : { tls: options.tls }),
       admin: { listen: `127.0.0.1:${admin}` },
     },
   };
@@ -90,28 +104,45 @@ export async function gateway(dir: string, options: GatewayOptions = {}): Promis
     if (asked.stdout === '') throw new Error(asked.stderr);
     return { ...JSON.parse(asked.stdout), status: asked.status };
   };
+  const records = async (): Promise<SealedRecord[]> => {
+    const found: SealedRecord[] = [];
+    for (const log of findLogs(logDir)) {
+      await verifyDirectory(log.dir, undefined, ({ header, entries }) => {
+        const { kind, source } = header;
+        if (kind === 'control') return;
+        const type = kind === 'traces' ? 'TracesData' : 'LogsData';
+        const { principal } = source;
+        found.push({
+          kind,
+          source: {
+            kind: source.kind,
+            principal: principal && Buffer.from(principal).toString('base64'),
+          },
+          entries: entries.map((entry) => decodeOtlp(type, entry)),
+        });
+      });
+    }
+    return found;
+  };
   return {
     ...started,
     endpoint,
     verify: () => ask('verify'),
     show: (traceId) => ask('show', '--trace', traceId),
+    records,
     sealed: async () => {
       const counts = new Map<string, number>();
-      for (const log of findLogs(logDir)) {
-        await verifyDirectory(log.dir, undefined, ({ header, entries }) => {
-          if (header.kind !== 'traces') return;
-          for (const entry of entries) {
-            for (const id of spanIds(entry)) counts.set(id, (counts.get(id) ?? 0) + 1);
-          }
-        });
+      for (const { kind, entries } of await records()) {
+        if (kind !== 'traces') continue;
+        for (const id of entries.flatMap(spanIds)) counts.set(id, (counts.get(id) ?? 0) + 1);
       }
       return counts;
     },
   };
 }
 
-function spanIds(entry: Uint8Array): string[] {
-  const { resourceSpans } = decodeOtlp('TracesData', entry) as unknown as TracesJson;
+function spanIds(entry: Record<string, unknown>): string[] {
+  const { resourceSpans } = entry as unknown as TracesJson;
   const hex = (base64: string): string => Buffer.from(base64, 'base64').toString('hex');
   return resourceSpans
     .flatMap(({ scopeSpans }) => scopeSpans)

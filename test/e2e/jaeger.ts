@@ -18,8 +18,8 @@ export interface JaegerTrace {
 export interface Jaeger extends Service {
   /** `host:port` of its OTLP/gRPC. */
   readonly endpoint: string;
-  /** All traces with a span of the service. */
-  tracesOf(serviceName: string): Promise<JaegerTrace[]>;
+  /** All traces with a span of the service, and with these tags if any are given. */
+  tracesOf(serviceName: string, tags?: Readonly<Record<string, string>>): Promise<JaegerTrace[]>;
   /** The spans of one trace; none where it has no such trace. */
   spansOf(traceId: string): Promise<readonly JaegerSpan[]>;
 }
@@ -70,12 +70,17 @@ export async function jaeger(dir: string): Promise<Jaeger> {
   return {
     ...started,
     endpoint: `127.0.0.1:${otlp}`,
-    tracesOf: (serviceName) => {
+    tracesOf: (serviceName, tags = {}) => {
       const now = Date.now() * 1000;
       const hour = 3600 * 1e6;
-      return ask(
-        `traces?service=${serviceName}&limit=${LIMIT}&start=${now - hour}&end=${now + hour}`,
-      );
+      const question = new URLSearchParams({
+        service: serviceName,
+        limit: String(LIMIT),
+        start: String(now - hour),
+        end: String(now + hour),
+        tags: JSON.stringify(tags),
+      });
+      return ask(`traces?${question}`);
     },
     spansOf: async (traceId) => (await ask(`traces/${traceId}`))[0]?.spans ?? [],
   };
