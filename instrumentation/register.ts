@@ -4,17 +4,23 @@
  * application registers, hooks the AI packages it loads, and stops the process rather than let it run unaudited.
  * Registers no OpenTelemetry global of its own while the application may still bring one.
  */
+import { realpathSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { isMainThread } from 'node:worker_threads';
 import {
   type Audit,
+  type AuditHooks,
   attach,
   type Config,
   ConfigError,
+  joinAudit,
   openAuditWith,
   openDigestKey,
   type Registration,
   readConfig,
+  StartError,
   watchRegistration,
 } from '../exporter/node/index.ts';
 import { stampGovernance } from './governance.ts';
@@ -23,7 +29,10 @@ import { configureInstrumentation } from './settings.ts';
 
 const EXIT_CONFIG = 2;
 const EXIT_IO = 5;
+const STDERR = 2;
 const REGISTERED = Symbol.for('sealspan.register');
+const INSTANCE_COUNT_MAX = 1024;
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 /** Package managers run under the same NODE_OPTIONS as the service that they start; they make no decisions. */
 const PACKAGE_MANAGERS: ReadonlySet<string> = new Set([
@@ -40,7 +49,12 @@ const PACKAGE_MANAGERS: ReadonlySet<string> = new Set([
 ]);
 
 function tell(text: string): void {
-  process.stderr.write(`sealspan: ${text}\n`);
+  try {
+    // Not by the stream, which is the application's to replace, and in a worker thread late.
+    writeSync(STDERR, `sealspan: ${text}\n`);
+  } catch {
+    // Nobody is there to read it.
+  }
 }
 
 /** Ends the process, or goes on unaudited where somebody said so, and says so each time. */
@@ -56,18 +70,38 @@ function stop(error: unknown, failOpen: boolean): void {
   process.exit(error instanceof ConfigError ? EXIT_CONFIG : EXIT_IO);
 }
 
-function start(config: Config): Audit {
-  const audit = openAuditWith(config, {
-    onGovernedStart: stampGovernance,
-    onReport: (code, message) => tell(`${code}: ${message}`),
-  });
-  if (audit.keyCreated) {
-    tell(
-      `made a signing key beside the log (${join(audit.logDirectory, 'key.pem')}). Whoever can write there can sign; ` +
-        `hand this line to those who verify: ${audit.vkey}`,
-    );
+const HOOKS: AuditHooks = {
+  onGovernedStart: stampGovernance,
+  onReport: (code, message) => tell(`${code}: ${message}`),
+};
+
+/** The audit of this process. A process that was started beside or by another of the same configuration has its own log. */
+function openProcessAudit(config: Config): Audit {
+  const { instance } = config;
+  for (let number = 1; ; number++) {
+    // As a configuration without an instance takes the first number that is free.
+    const own = instance === undefined || number === 1 ? instance : `${instance}-${number}`;
+    try {
+      const audit = openAuditWith({ ...config, instance: own }, HOOKS);
+      if (number > 1) {
+        tell(
+          `${instance} is written by another process, this one writes ${own}: ${audit.logDirectory}`,
+        );
+      }
+      return audit;
+    } catch (error) {
+      const isTaken = error instanceof StartError && error.code === 'locked';
+      if (!isTaken || instance === undefined || number === INSTANCE_COUNT_MAX) throw error;
+    }
   }
-  return audit;
+}
+
+function tellKey({ keyCreated, logDirectory, vkey }: Audit): void {
+  if (!keyCreated) return;
+  tell(
+    `made a signing key beside the log (${join(logDirectory, 'key.pem')}). Whoever can write there can sign; ` +
+      `hand this line to those who verify: ${vkey}`,
+  );
 }
 
 /** No provider when the first governed call starts: ours, over the SDK that the application or sealspan has. */
@@ -81,15 +115,38 @@ function bringProvider(config: Config, registration: Registration): void {
     );
     return;
   }
+  const { OTEL_TRACES_EXPORTER: exporter, OTEL_EXPORTER_OTLP_ENDPOINT: endpoint } = process.env;
   const wantsExporters =
     config.forwarding !== 'direct' &&
-    Boolean(process.env.OTEL_TRACES_EXPORTER || process.env.OTEL_EXPORTER_OTLP_ENDPOINT);
+    exporter !== 'none' &&
+    Boolean(exporter || endpoint || process.env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT);
   // With no processor at all the SDK would register nothing to attach to.
   const settings = wantsExporters ? {} : { spanProcessors: [NO_PROCESSOR] };
   registration.registerReplaceable(() => {
-    // Propagation is the application's to choose: an SDK that it registers later finds the place free.
-    new sdk.NodeSDK({ ...settings, instrumentations: [], textMapPropagator: null }).start();
+    withoutOtherSignals(() => {
+      // Propagation is the application's to choose: an SDK that it registers later finds the place free.
+      new sdk.NodeSDK({ ...settings, instrumentations: [], textMapPropagator: null }).start();
+    });
   });
+  if (!registration.isRegistered()) {
+    tell('the OpenTelemetry SDK did not start (OTEL_SDK_DISABLED?): calls are NOT recorded');
+  }
+}
+
+/** Logs and metrics are none of ours: left to itself the SDK would take their places and look for a backend to send them to. */
+function withoutOtherSignals(work: () => void): void {
+  const names = ['OTEL_LOGS_EXPORTER', 'OTEL_METRICS_EXPORTER'] as const;
+  const before = names.map((name) => process.env[name]);
+  for (const name of names) process.env[name] = 'none';
+  try {
+    work();
+  } finally {
+    for (const [at, name] of names.entries()) {
+      const value = before[at];
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  }
 }
 
 const NO_PROCESSOR = {
@@ -116,52 +173,82 @@ function loadSdk(): NodeSdkModule | undefined {
   return undefined;
 }
 
-/** Drains on every way out that lets us: natural end, `process.exit`, an error, and SIGTERM if nobody else handles it. */
+/**
+ * Drains on every way out that lets us: natural end, and signals if nobody else handles them. `process.exit` and an error
+ * that nobody caught the audit hears of itself. A worker thread waits for its own spans, and leaves the rest to the main one.
+ */
 function drainAtEnd(audit: Audit): void {
-  let isFlushed = false;
+  let flushedCount = -1;
   process.on('beforeExit', () => {
-    if (isFlushed) return;
-    isFlushed = true;
-    void audit.shutdown();
+    // Once for what there is: a flush keeps the loop going, and its end is announced again.
+    const { ended } = audit.capture.stats();
+    if (ended === flushedCount) return;
+    flushedCount = ended;
+    void (isMainThread ? audit.flush() : audit.capture.flush());
   });
-  const onSigterm = (): void => {
-    if (process.listenerCount('SIGTERM') > 1) return;
-    audit.closeSync();
-    process.removeListener('SIGTERM', onSigterm);
-    // What would have happened without us.
-    process.kill(process.pid, 'SIGTERM');
-  };
-  process.on('SIGTERM', onSigterm);
+  if (!isMainThread) return;
+  for (const signal of SIGNALS) {
+    const onSignal = (): void => {
+      if (process.listenerCount(signal) > 1) return;
+      audit.closeSync();
+      process.removeListener(signal, onSignal);
+      // What would have happened without us.
+      process.kill(process.pid, signal);
+    };
+    // Before all others: one of them that listens once is not counted any more when it has been called.
+    process.prependListener(signal, onSignal);
+  }
+}
+
+function start(audit: Audit): void {
+  const { config } = audit;
+  const registration = watchRegistration((provider) => {
+    const outcome = attach(provider, audit.capture);
+    if (outcome.status === 'refused') {
+      tell(`spans of this provider are NOT recorded: ${outcome.reason}`);
+    }
+  });
+  configureInstrumentation({
+    ...(config.content === undefined ? {} : { content: { policy: config.content } }),
+    ...(config.governance === undefined ? {} : { governance: config.governance }),
+    digestKey: openDigestKey(join(config.dir, 'digest.key')),
+    onFirstSpan: () => bringProvider(config, registration),
+  });
+  installHooks();
+  drainAtEnd(audit);
+}
+
+/** Whether the program is a package manager, or our own command, which reads logs and writes none. */
+function isTool(program: string | undefined): boolean {
+  if (program === undefined) return false;
+  if (PACKAGE_MANAGERS.has(basename(program))) return true;
+  const command = /^(.*)instrumentation\/register\.[jt]s$/.exec(fileURLToPath(import.meta.url));
+  try {
+    return realpathSync(program).startsWith(`${command?.[1]}exporter/cli/main.`);
+  } catch {
+    // No such file: Node will say so.
+    return false;
+  }
 }
 
 function register(): void {
   const place = globalThis as Record<symbol, unknown>;
-  if (place[REGISTERED] || PACKAGE_MANAGERS.has(basename(process.argv[1] ?? ''))) return;
+  if (place[REGISTERED] || isTool(process.argv[1])) return;
   place[REGISTERED] = true;
-  let config: Config;
+  let failOpen = process.env.SEALSPAN_FAIL_OPEN === 'true';
   try {
-    config = readConfig(process.env);
+    const joined = joinAudit(HOOKS);
+    if (joined !== undefined) {
+      start(joined);
+      return;
+    }
+    const config = readConfig(process.env);
+    ({ failOpen } = config);
+    const audit = openProcessAudit(config);
+    tellKey(audit);
+    start(audit);
   } catch (error) {
-    stop(error, process.env.SEALSPAN_FAIL_OPEN === 'true');
-    return;
-  }
-  try {
-    const audit = start(config);
-    const registration = watchRegistration((provider) => {
-      const outcome = attach(provider, audit.capture);
-      if (outcome.status === 'refused')
-        tell(`spans of this provider are NOT recorded: ${outcome.reason}`);
-    });
-    configureInstrumentation({
-      ...(config.content === undefined ? {} : { content: { policy: config.content } }),
-      ...(config.governance === undefined ? {} : { governance: config.governance }),
-      digestKey: openDigestKey(join(config.dir, 'digest.key')),
-      onFirstSpan: () => bringProvider(config, registration),
-    });
-    installHooks();
-    drainAtEnd(audit);
-  } catch (error) {
-    stop(error, config.failOpen);
+    stop(error, failOpen);
   }
 }
 

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The audit of one process: capture on the event loop, sealing on a thread of its own, and what joins the two.
+ * The audit of one process, or of one of its threads: capture on the event loop, sealing on a thread of its own, and what
+ * joins the two.
  * Opening it either succeeds before it returns or fails with what to do about it; after that nothing of it throws.
  */
 import type { WriterCounters } from '../log/control.ts';
 import { type Capture, type CaptureStats, createCapture } from './capture.ts';
 import { type Config, type ConfigInput, readConfig } from './config.ts';
-import type { ConsumerStatus, SealingConfig, SealingState } from './protocol.ts';
+import { JoinedSealing, offeredSealing, offerSealing } from './handover.ts';
+import { boundedOpen } from './members.ts';
+import type { ConsumerStatus, Meeting, SealingConfig, SealingState } from './protocol.ts';
 import type { LiveSpanLike } from './sdk-shapes.ts';
 import { IN_PROCESS, SealingClient } from './sealing-client.ts';
 
@@ -46,8 +49,39 @@ export function openAudit(input: ConfigInput = {}, hooks: AuditHooks = {}): Audi
 
 /** {@link openAudit} for a configuration that was read already. */
 export function openAuditWith(config: Config, hooks: AuditHooks = {}): Audit {
-  const sealing = new SealingClient(sealingConfig(config), hooks.onReport ?? (() => {}));
+  const onReport = hooks.onReport ?? (() => {});
+  const sealing = new SealingClient(sealingConfig(config), onReport);
+  const { meeting } = sealing;
+  const withdraw = offerSealing(meeting, config, (member) => sealing.tellGone(member));
+  return audit(config, sealing, meeting, hooks, withdraw);
+}
+
+/**
+ * The audit of a worker thread whose main thread has one: sealed into the same log, numbered with the same numbers.
+ * Undefined in a main thread, and where the thread that started this one has no audit.
+ * @throws StartError where the sealing thread does not answer
+ */
+export function joinAudit(hooks: AuditHooks = {}): Audit | undefined {
+  const offer = offeredSealing();
+  if (offer === undefined) return undefined;
+  const sealing = new JoinedSealing(offer, hooks.onReport ?? (() => {}));
+  const joined = audit(offer.config, sealing, offer.meeting, hooks, () => {});
+  sealing.onDrain(() => {
+    joined.capture.drainSync();
+    return countersOf(joined.capture);
+  });
+  return joined;
+}
+
+function audit(
+  config: Config,
+  sealing: SealingClient | JoinedSealing,
+  meeting: Meeting,
+  hooks: AuditHooks,
+  onClosed: () => void,
+): Audit {
   const isSync = config.mode === 'sync';
+  const numbers = new BigInt64Array(meeting.numbers);
   const capture = createCapture({
     submit: (chunk) => {
       const outcome = sealing.submit(chunk.bytes, IN_PROCESS, countersOf(capture));
@@ -56,6 +90,7 @@ export function openAuditWith(config: Config, hooks: AuditHooks = {}): Audit {
     },
     forwarding: config.forwarding,
     sync: isSync,
+    nextSequence: () => Number(Atomics.add(numbers, 0, 1n)) + 1,
     onLost: ({ count, firstSequence, lastSequence, cause }) => {
       const now = new Date().toISOString();
       sealing.declareGap({
@@ -77,6 +112,8 @@ export function openAuditWith(config: Config, hooks: AuditHooks = {}): Audit {
   const closeSync = (): void => {
     capture.drainSync();
     sealing.closeSync(countersOf(capture));
+    process.removeListener('exit', closeSync);
+    onClosed();
   };
   // The last moment: what is still in memory is sealed, and the log closed, before the process is gone.
   process.once('exit', closeSync);
@@ -89,14 +126,11 @@ export function openAuditWith(config: Config, hooks: AuditHooks = {}): Audit {
       await capture.shutdown();
       const status = await flush(deadlineMs);
       closeSync();
-      process.removeListener('exit', closeSync);
       return status;
     },
     closeSync,
   };
 }
-
-const OPEN_TEXT_LENGTH_MAX = 1000;
 
 /** The numbers of a capture as heartbeats state them. */
 function countersOf(capture: Capture): WriterCounters {
@@ -104,18 +138,7 @@ function countersOf(capture: Capture): WriterCounters {
   const open = openRanges
     .map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`))
     .join(',');
-  return {
-    started,
-    ended,
-    sealed,
-    lost,
-    highest: highestSequence,
-    // Bounded as the event's text is; what is cut off, the next heartbeat tells.
-    open:
-      open.length <= OPEN_TEXT_LENGTH_MAX
-        ? open
-        : `${open.slice(0, open.lastIndexOf(',', OPEN_TEXT_LENGTH_MAX))},...`,
-  };
+  return { started, ended, sealed, lost, highest: highestSequence, open: boundedOpen(open) };
 }
 
 /** What the sealing thread needs of a configuration. */

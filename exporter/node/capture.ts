@@ -40,6 +40,8 @@ export interface CaptureOptions {
   readonly forwarding: Forwarding;
   /** Hears of every number that will be in no record, on the next turn of the event loop at the latest. */
   readonly onLost?: (loss: Loss) => void;
+  /** Gives out numbers, ascending; 1, 2, 3 and so on unless given, which is right for one capture per process. */
+  readonly nextSequence?: () => number;
   /** Hears of every number before anything is done with it. */
   readonly onIntent?: (intent: Intent) => void;
   /** May set attributes on a governed span that just started. */
@@ -66,7 +68,7 @@ export interface ExporterOptions {
 }
 
 export interface CaptureStats {
-  /** Governed spans numbered; they have the numbers 1 to `highestSequence`. */
+  /** Governed spans numbered; unless numbers are given from outside, they have the numbers 1 to `highestSequence`. */
   readonly started: number;
   readonly ended: number;
   /** Handed to the sealer. */
@@ -150,7 +152,9 @@ class SpanCapture implements Capture {
   private lastSpan: ReadableSpanLike | undefined;
   private lastCaptured: Captured | undefined;
 
+  private readonly nextSequence: () => number;
   private highestSequence = 0;
+  private startedCount = 0;
   private endedCount = 0;
   private releasedUnsealedCount = 0;
   private failureCount = 0;
@@ -158,6 +162,7 @@ class SpanCapture implements Capture {
   constructor(options: CaptureOptions) {
     this.options = options;
     this.governed = options.isGoverned ?? isGoverned;
+    this.nextSequence = options.nextSequence ?? (() => this.highestSequence + 1);
     this.flushDelayMsMax = quantity('flushDelayMsMax', options.flushDelayMsMax ?? 10_000);
     this.pending = new PendingSpans(
       {
@@ -277,7 +282,7 @@ class SpanCapture implements Capture {
     // A number must not be missing from both the open ranges and the losses reported.
     pending.reportLosses();
     return {
-      started: this.highestSequence,
+      started: this.startedCount,
       ended: this.endedCount,
       submitted: pending.submittedCount,
       sealed: pending.sealedCount,
@@ -327,7 +332,9 @@ class SpanCapture implements Capture {
   private begin(span: ReadableSpanLike, recordOnly: boolean): Captured {
     const context = span.spanContext() as SpanContext;
     const { traceId, spanId } = context;
-    const sequence = ++this.highestSequence;
+    const sequence = this.nextSequence();
+    this.highestSequence = sequence;
+    this.startedCount++;
     const captured = new Captured(sequence, context, recordOnly);
     this.pending.start(captured);
     this.byContext.set(context, captured);

@@ -5,6 +5,7 @@ export {
   type Audit,
   type AuditHooks,
   type AuditStatus,
+  joinAudit,
   openAudit,
   openAuditWith,
 } from './audit.ts';

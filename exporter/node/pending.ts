@@ -133,7 +133,7 @@ export class PendingSpans {
     this.settled = settled;
   }
 
-  /** A number was given. MUST be called for 1, 2, 3 and so on. */
+  /** A number was given. MUST be called with ascending numbers. */
   start(captured: Captured): void {
     this.open.add(captured.sequence);
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What the event loop and the sealing thread say to each other. Types and slots only; chunks are transferred, never
- * copied.
+ * What the event loops of a process and its sealing thread say to each other, and by which means. Decides nothing.
  */
+import { type BroadcastChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import type { GapEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
 import type { RecordSource } from '../log/header.ts';
 import type { ArchiveStatus } from './archiver.ts';
@@ -35,8 +35,9 @@ export interface SealingConfig {
   readonly archiveDirectory: string | undefined;
 }
 
-/** Int32 slots of the shared memory between the two threads. */
+/** Int32 slots of the memory that all threads share. */
 export const SLOT_STATE: number = 0;
+/** Counts answers, so that a thread that blocks for one can sleep until there is another. Wraps. */
 export const SLOT_ANSWERED: number = 1;
 export const SLOT_COUNT: number = 2;
 
@@ -63,7 +64,45 @@ export type ToSealer =
       readonly deadlineMs: number;
       readonly counters: WriterCounters;
     }
-  | { readonly type: 'close'; readonly counters: WriterCounters };
+  | { readonly type: 'close'; readonly counters: WriterCounters }
+  /** In answer to `drain`: all that this thread had is on its way. */
+  | { readonly type: 'drained'; readonly counters: WriterCounters }
+  /** This thread of the application ends; what it sent before counts. */
+  | { readonly type: 'leave'; readonly counters: WriterCounters }
+  /** A thread of the application has ended, as the one that started it says. */
+  | { readonly type: 'gone'; readonly member: number };
+
+/** What is said in the lobby, where threads of the application find the sealing thread. */
+export type LobbyMessage =
+  | { readonly type: 'join'; readonly member: number }
+  /** The sealing thread has ended without a word. */
+  | { readonly type: 'down'; readonly cause: string };
+
+/** How a thread of the application finds the sealing thread of its process. */
+export interface Meeting {
+  /** Name of the lobby; the channel of each thread has its number behind it. */
+  readonly lobby: string;
+  readonly slots: SharedArrayBuffer;
+  /** One BigInt64: the last number given to a governed span by any thread. */
+  readonly numbers: SharedArrayBuffer;
+}
+
+/** Name of the channel between the sealing thread and one other. */
+export function channelName(lobby: string, member: number): string {
+  return `${lobby}/${member}`;
+}
+
+export function listenTo<Message>(
+  channel: BroadcastChannel,
+  hear: (message: Message) => void,
+): void {
+  channel.onmessage = (event) => hear((event as { readonly data: Message }).data);
+}
+
+/** The next message that has arrived and was not heard. Node takes a BroadcastChannel here; its types do not know. */
+export function takeFrom(channel: BroadcastChannel): { readonly message: unknown } | undefined {
+  return receiveMessageOnPort(channel as unknown as MessagePort);
+}
 
 /** How far the consumers of the log are. */
 export interface ConsumerStatus {
@@ -94,7 +133,11 @@ export type FromSealer =
   | { readonly type: 'outcome'; readonly id: number; readonly outcome: SealOutcome }
   | { readonly type: 'flushed'; readonly id: number; readonly status: ConsumerStatus }
   | { readonly type: 'status'; readonly id: number; readonly status: SealingStatus }
-  | { readonly type: 'report'; readonly code: string; readonly message: string };
+  | { readonly type: 'report'; readonly code: string; readonly message: string }
+  /** To threads of the application: the log is about to be closed. */
+  | { readonly type: 'drain' }
+  /** To threads of the application: the log is closed. */
+  | { readonly type: 'closed' };
 
 /** Why sealing could not start. */
 export type StartFailure = 'locked' | 'damaged' | 'mismatch' | 'io';

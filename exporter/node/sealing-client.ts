@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The event loop's side of the sealing thread: starts it, hands requests over without copying, and settles each
+ * The application's side of the sealing thread: starts it, hands requests over without copying, and settles each
  * exactly once. Opening either succeeds before it returns or fails with what to do about it. What a lost answer means
  * for its span, the caller knows.
  */
+import { randomUUID } from 'node:crypto';
 import {
+  BroadcastChannel,
   MessageChannel,
   type MessagePort,
   receiveMessageOnPort,
@@ -17,6 +19,8 @@ import type { SealOutcome } from './pending.ts';
 import {
   type ConsumerStatus,
   type FromSealer,
+  type LobbyMessage,
+  type Meeting,
   type SealingConfig,
   type SealingState,
   type SealingStatus,
@@ -24,7 +28,6 @@ import {
   SLOT_COUNT,
   SLOT_STATE,
   STATE_OPEN,
-  STATE_STARTING,
   type StartFailure,
   type ToSealer,
 } from './protocol.ts';
@@ -51,13 +54,21 @@ export const IN_PROCESS: Provenance = { kind: 'traces', source: WRITER_SOURCE };
 const START_DELAY_MS_MAX = 30_000;
 const CLOSE_DELAY_MS_MAX = 10_000;
 const SYNC_DELAY_MS_MAX = 10_000;
+const CLOSED = 'the log is closed';
 
-export class SealingClient {
-  /** Of the open log. */
-  readonly state: SealingState;
-  readonly #slots: Int32Array;
-  readonly #port: MessagePort;
-  readonly #worker: Worker;
+/** The way to the sealing thread, from whichever thread. */
+export interface Link {
+  send(message: ToSealer, transfer: ArrayBuffer[]): void;
+  /** The next message that has arrived and that nobody has heard; for those who block. */
+  take(): FromSealer | undefined;
+  ref(): void;
+  unref(): void;
+}
+
+/** One end of the way to the sealing thread: each request is settled exactly once, whatever becomes of the other end. */
+export abstract class SealingPeer {
+  protected readonly slots: Int32Array;
+  readonly #link: Link;
   readonly #onReport: (code: string, message: string) => void;
   readonly #waiting = new Map<number, (outcome: SealOutcome) => void>();
   readonly #flushes = new Map<number, (status: ConsumerStatus) => void>();
@@ -65,32 +76,10 @@ export class SealingClient {
   #lastId = 0;
   #isClosed = false;
 
-  /**
-   * Blocks until the log is open: a service must not run on unaudited because nobody waited for the answer.
-   * @throws StartError
-   */
-  constructor(config: SealingConfig, onReport: (code: string, message: string) => void) {
+  constructor(link: Link, slots: Int32Array, onReport: (code: string, message: string) => void) {
+    this.#link = link;
+    this.slots = slots;
     this.#onReport = onReport;
-    const shared = new SharedArrayBuffer(SLOT_COUNT * Int32Array.BYTES_PER_ELEMENT);
-    this.#slots = new Int32Array(shared);
-    const { port1, port2 } = new MessageChannel();
-    this.#port = port1;
-    // Beside this file under its own ending: sources run as they are, the package as JavaScript.
-    const file = import.meta.url.endsWith('.ts') ? './sealing-thread.ts' : './sealing-thread.js';
-    this.#worker = new Worker(new URL(file, import.meta.url), {
-      workerData: { config, port: port2, slots: shared },
-      transferList: [port2],
-      // No hooks, no --import: a sealing thread that audited itself would never end.
-      execArgv: [],
-      env: { ...process.env, NODE_OPTIONS: '' },
-      name: 'sealspan',
-    });
-    this.#worker.on('error', (error) => this.#fail(causeOf(error)));
-    this.#worker.on('exit', () => this.#fail('the sealing thread ended'));
-    this.state = this.#awaitStart(config.dir);
-    this.#port.on('message', (message: FromSealer) => this.#hear(message));
-    this.#worker.unref();
-    this.#keepAlive();
   }
 
   /** True once the log is given back or the thread is gone: nothing is sealed any more. */
@@ -104,11 +93,11 @@ export class SealingClient {
     provenance: Provenance,
     counters?: WriterCounters,
   ): Promise<SealOutcome> {
-    if (this.#isClosed) return Promise.resolve({ status: 'lost', cause: 'the log is closed' });
+    if (this.#isClosed) return Promise.resolve({ status: 'lost', cause: CLOSED });
     const id = ++this.#lastId;
     const outcome = new Promise<SealOutcome>((resolve) => this.#waiting.set(id, resolve));
     this.#keepAlive();
-    this.#tell({ type: 'request', id, bytes, ...provenance, counters }, [bytes.buffer]);
+    this.tell({ type: 'request', id, bytes, ...provenance, counters }, [bytes.buffer]);
     return outcome;
   }
 
@@ -116,23 +105,28 @@ export class SealingClient {
   awaitAnswers(): void {
     const deadlineMs = performance.now() + SYNC_DELAY_MS_MAX;
     while (!this.#isClosed) {
-      const answered = Atomics.load(this.#slots, SLOT_ANSWERED);
+      // Read before the messages are: an answer that comes between the two ends the wait at once.
+      const answered = Atomics.load(this.slots, SLOT_ANSWERED);
+      this.hearAll();
       const leftMs = deadlineMs - performance.now();
-      // Ids wrap in the shared slot as 32-bit integers do; their difference does not.
-      if (((this.#lastId - answered) | 0) <= 0 || leftMs <= 0) break;
-      Atomics.wait(this.#slots, SLOT_ANSWERED, answered, leftMs);
+      if (this.#waiting.size === 0 || leftMs <= 0) break;
+      Atomics.wait(this.slots, SLOT_ANSWERED, answered, leftMs);
     }
-    this.#hearAll();
   }
 
   /** Declares spans lost, to be sealed as a gap. */
   declareGap(gap: Omit<GapEvent, 'name'>): void {
-    if (!this.#isClosed) this.#tell({ type: 'gap', gap });
+    if (!this.#isClosed) this.tell({ type: 'gap', gap });
+  }
+
+  /** Tells that a thread of the application, which may have joined, has ended. */
+  tellGone(member: number): void {
+    if (!this.#isClosed) this.tell({ type: 'gone', member });
   }
 
   /** Counts requests that were refused for good, to be sealed with the next heartbeat. */
   countRefused(refused: Omit<RefusedEvent, 'name'>): void {
-    if (!this.#isClosed) this.#tell({ type: 'refused', refused });
+    if (!this.#isClosed) this.tell({ type: 'refused', refused });
   }
 
   /** How far the log and its consumers are; undefined once it is closed. */
@@ -142,7 +136,7 @@ export class SealingClient {
     return new Promise((resolve) => {
       this.#questions.set(id, resolve);
       this.#keepAlive();
-      this.#tell({ type: 'status', id });
+      this.tell({ type: 'status', id });
     });
   }
 
@@ -152,50 +146,33 @@ export class SealingClient {
     const id = ++this.#lastId;
     const flushed = new Promise<ConsumerStatus>((resolve) => this.#flushes.set(id, resolve));
     this.#keepAlive();
-    this.#tell({ type: 'flush', id, deadlineMs, counters });
+    this.tell({ type: 'flush', id, deadlineMs, counters });
     return flushed;
   }
 
-  /** Seals what was submitted and `closed`, signs, gives the log back; blocks until that is done. */
-  closeSync(counters: WriterCounters): void {
-    if (this.#isClosed) return;
-    this.#tell({ type: 'close', counters });
-    Atomics.wait(this.#slots, SLOT_STATE, STATE_OPEN, CLOSE_DELAY_MS_MAX);
-    this.#hearAll();
-    this.#isClosed = true;
-    this.#settleAll('the log is closed');
-  }
+  /** Ends this end of it for good, with all that was submitted on its way. */
+  abstract closeSync(counters: WriterCounters): void;
 
-  #awaitStart(dir: string): SealingState {
-    Atomics.wait(this.#slots, SLOT_STATE, STATE_STARTING, START_DELAY_MS_MAX);
+  /** Waits for the log to be open. */
+  protected awaitOpen(what: string): SealingState {
+    const deadlineMs = performance.now() + START_DELAY_MS_MAX;
     for (;;) {
-      const message = receiveMessageOnPort(this.#port)?.message as FromSealer | undefined;
+      const answered = Atomics.load(this.slots, SLOT_ANSWERED);
+      const message = this.#link.take();
+      const leftMs = deadlineMs - performance.now();
       if (message?.type === 'open') return message.state;
-      if (message?.type === 'failed') this.#abandon(message.code, message.message);
-      if (message === undefined)
-        this.#abandon('io', `${dir} did not open in ${START_DELAY_MS_MAX} ms`);
-      this.#hear(message);
+      if (message?.type === 'failed') throw new StartError(message.code, message.message);
+      if (message !== undefined) this.hear(message);
+      else if (leftMs > 0) Atomics.wait(this.slots, SLOT_ANSWERED, answered, leftMs);
+      else throw new StartError('io', `${what} did not open in ${START_DELAY_MS_MAX} ms`);
     }
   }
 
-  #abandon(code: StartFailure, message: string): never {
-    this.#isClosed = true;
-    this.#port.close();
-    void this.#worker.terminate();
-    throw new StartError(code, message);
+  protected hearAll(): void {
+    for (let next = this.#link.take(); next; next = this.#link.take()) this.hear(next);
   }
 
-  #hearAll(): void {
-    for (
-      let next = receiveMessageOnPort(this.#port);
-      next;
-      next = receiveMessageOnPort(this.#port)
-    ) {
-      this.#hear(next.message as FromSealer);
-    }
-  }
-
-  #hear(message: FromSealer): void {
+  protected hear(message: FromSealer): void {
     if (message.type === 'outcome') {
       this.#waiting.get(message.id)?.(message.outcome);
       this.#waiting.delete(message.id);
@@ -209,11 +186,18 @@ export class SealingClient {
       this.#questions.delete(message.id);
       this.#keepAlive();
     } else if (message.type === 'report') {
-      this.#report(message.code, message.message);
+      this.report(message.code, message.message);
+    } else if (message.type === 'drain') {
+      this.drain();
+    } else if (message.type === 'closed') {
+      this.end(CLOSED);
     }
   }
 
-  #report(code: string, message: string): void {
+  /** Sends all that this thread has, since the log is about to be closed. */
+  protected drain(): void {}
+
+  protected report(code: string, message: string): void {
     try {
       this.#onReport(code, message);
     } catch {
@@ -223,23 +207,18 @@ export class SealingClient {
 
   /** A process that has nothing else to do stays for answers that are due, and for nothing else. */
   #keepAlive(): void {
-    if (this.#waiting.size + this.#flushes.size + this.#questions.size > 0) this.#port.ref();
-    else this.#port.unref();
+    if (this.#waiting.size + this.#flushes.size + this.#questions.size > 0) this.#link.ref();
+    else this.#link.unref();
   }
 
-  #tell(message: ToSealer, transfer: ArrayBuffer[] = []): void {
-    this.#port.postMessage(message, transfer);
+  protected tell(message: ToSealer, transfer: ArrayBuffer[] = []): void {
+    this.#link.send(message, transfer);
   }
 
-  /** The thread is gone: nobody may wait for ever, and no span may pass for sealed. */
-  #fail(cause: string): void {
+  /** The other end is gone: nobody may wait for ever, and no span may pass for sealed. */
+  protected end(cause: string): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#report('thread.down', cause);
-    this.#settleAll(cause);
-  }
-
-  #settleAll(cause: string): void {
     for (const resolve of this.#waiting.values()) resolve({ status: 'lost', cause });
     this.#waiting.clear();
     for (const resolve of this.#flushes.values())
@@ -247,6 +226,78 @@ export class SealingClient {
     this.#flushes.clear();
     for (const resolve of this.#questions.values()) resolve(undefined);
     this.#questions.clear();
-    this.#port.unref();
+    this.#link.unref();
   }
+}
+
+/** The end that has the sealing thread for its own, and the log with it. */
+export class SealingClient extends SealingPeer {
+  /** Of the open log. */
+  readonly state: SealingState;
+  /** How other threads of this process find the sealing thread. */
+  readonly meeting: Meeting;
+  readonly #worker: Worker;
+
+  /**
+   * Blocks until the log is open: a service must not run on unaudited because nobody waited for the answer.
+   * @throws StartError
+   */
+  constructor(config: SealingConfig, onReport: (code: string, message: string) => void) {
+    const slots = new SharedArrayBuffer(SLOT_COUNT * Int32Array.BYTES_PER_ELEMENT);
+    const numbers = new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT);
+    const { port1, port2 } = new MessageChannel();
+    super(linkOf(port1), new Int32Array(slots), onReport);
+    this.meeting = { lobby: `sealspan/${randomUUID()}`, slots, numbers };
+    // Beside this file under its own ending: sources run as they are, the package as JavaScript.
+    const file = import.meta.url.endsWith('.ts') ? './sealing-thread.ts' : './sealing-thread.js';
+    this.#worker = new Worker(new URL(file, import.meta.url), {
+      workerData: { config, port: port2, meeting: this.meeting },
+      transferList: [port2],
+      // No hooks, no --import: a sealing thread that audited itself would never end.
+      execArgv: [],
+      env: { ...process.env, NODE_OPTIONS: '' },
+      name: 'sealspan',
+    });
+    this.#worker.on('error', (error) => this.#fail(causeOf(error)));
+    this.#worker.on('exit', () => this.#fail('the sealing thread ended'));
+    try {
+      this.state = this.awaitOpen(config.dir);
+    } catch (error) {
+      this.end('the log did not open');
+      port1.close();
+      void this.#worker.terminate();
+      throw error;
+    }
+    port1.on('message', (message: FromSealer) => this.hear(message));
+    this.#worker.unref();
+    port1.unref();
+  }
+
+  /** Seals what was submitted and `closed`, signs, gives the log back; blocks until that is done. */
+  override closeSync(counters: WriterCounters): void {
+    if (this.isClosed) return;
+    this.tell({ type: 'close', counters });
+    Atomics.wait(this.slots, SLOT_STATE, STATE_OPEN, CLOSE_DELAY_MS_MAX);
+    this.hearAll();
+    this.end(CLOSED);
+  }
+
+  #fail(cause: string): void {
+    if (this.isClosed) return;
+    this.report('thread.down', cause);
+    this.end(cause);
+    const lobby = new BroadcastChannel(this.meeting.lobby);
+    const down: LobbyMessage = { type: 'down', cause };
+    lobby.postMessage(down);
+    lobby.close();
+  }
+}
+
+function linkOf(port: MessagePort): Link {
+  return {
+    send: (message, transfer) => port.postMessage(message, transfer),
+    take: () => receiveMessageOnPort(port)?.message as FromSealer | undefined,
+    ref: () => port.ref(),
+    unref: () => port.unref(),
+  };
 }

@@ -8,6 +8,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type MessagePort, workerData } from 'node:worker_threads';
 import { latin1 } from '../log/bytes.ts';
+import type { WriterCounters } from '../log/control.ts';
 import { openDirectoryArchive } from './archive.ts';
 import { type Archiver, openArchiver } from './archiver.ts';
 import { openCursorFile } from './cursor.ts';
@@ -15,6 +16,7 @@ import { nodeFiles } from './files.ts';
 import { type Forwarder, openForwarder } from './forward.ts';
 import { finishedSegments, openLogFollower } from './log-reader.ts';
 import { DamagedLogError, LogWriter } from './log-writer.ts';
+import { highestNumber, Members, sumCounters } from './members.ts';
 import { type OtlpClient, openOtlpClient } from './otlp-client.ts';
 import { causeOf } from './otlp-config.ts';
 import {
@@ -28,7 +30,9 @@ import {
 import {
   type ConsumerStatus,
   type FromSealer,
+  type Meeting,
   type SealingConfig,
+  type SealingState,
   SLOT_ANSWERED,
   SLOT_STATE,
   STATE_CLOSED,
@@ -43,40 +47,53 @@ import { WRITER } from './version.ts';
 interface ThreadData {
   readonly config: SealingConfig;
   readonly port: MessagePort;
-  readonly slots: SharedArrayBuffer;
+  readonly meeting: Meeting;
 }
 
 const COMPARE_DELAY_MS = 10_000;
+/** How long the application's other threads may take to send what they have before the log is closed. */
+const DRAIN_DELAY_MS = 1_000;
+/** The thread that started this one, beside those that joined. */
+const MAIN = 0;
 
 /** The thread's life: open, serve messages, close. */
 class SealingThread {
   readonly #config: SealingConfig;
   readonly #port: MessagePort;
+  readonly #meeting: Meeting;
   readonly #slots: Int32Array;
+  /** Newest numbers of each thread of the application, those that have ended included. */
+  readonly #counters = new Map<number, WriterCounters>();
   #place: Place | undefined;
   #sealer: Sealer | undefined;
   #forwarder: Forwarder | undefined;
   #client: OtlpClient | undefined;
   #archiver: Archiver | undefined;
   #maySign = true;
+  #members: Members | undefined;
   #checkpointSize = 0;
   #checkpointedAtMs: number | undefined;
 
   constructor(data: ThreadData) {
     this.#config = data.config;
     this.#port = data.port;
-    this.#slots = new Int32Array(data.slots);
+    this.#meeting = data.meeting;
+    this.#slots = new Int32Array(data.meeting.slots);
   }
 
   async start(): Promise<void> {
     try {
-      await this.#open();
-      this.#port.on('message', (message: ToSealer) => this.#hear(message));
+      const state = await this.#open();
+      this.#members = new Members(this.#meeting, state, (message, member, answer) =>
+        this.#hear(message, member, answer),
+      );
+      this.#port.on('message', (message: ToSealer) => this.#hear(message, MAIN, this.#answer));
       this.#enter(STATE_OPEN);
+      this.#answer({ type: 'open', state });
     } catch (error) {
       this.#place?.lock.release();
-      this.#tell({ type: 'failed', ...this.#failureOf(error) });
       this.#enter(STATE_FAILED);
+      this.#answer({ type: 'failed', ...this.#failureOf(error) });
     }
   }
 
@@ -95,7 +112,7 @@ class SealingThread {
     return { code: 'io', message: `${dir}: ${causeOf(error)}` };
   }
 
-  async #open(): Promise<void> {
+  async #open(): Promise<SealingState> {
     const config = this.#config;
     const place = takePlace(config);
     this.#place = place;
@@ -141,10 +158,7 @@ class SealingThread {
     });
     this.#sealer = sealer;
     await this.#openConsumers(place.dir, origin, sealer);
-    this.#tell({
-      type: 'open',
-      state: { origin, logDirectory: place.dir, vkey: signer.vkey, keyCreated },
-    });
+    return { origin, logDirectory: place.dir, vkey: signer.vkey, keyCreated };
   }
 
   async #openConsumers(dir: string, origin: string, sealer: Sealer): Promise<void> {
@@ -184,29 +198,24 @@ class SealingThread {
     }
   }
 
-  #hear(message: ToSealer): void {
+  #hear(message: ToSealer, from: number, answer: (message: FromSealer) => void): void {
     const sealer = this.#sealer;
     if (sealer === undefined) return;
     if (message.type === 'request') {
       const { id, bytes, kind, source, counters } = message;
-      if (counters !== undefined) sealer.count(counters);
+      if (counters !== undefined) this.#count(from, counters);
       sealer.submit({
         bytes,
         kind,
         source,
-        done: (outcome) => {
-          this.#tell({ type: 'outcome', id, outcome });
-          // The message first: whoever wakes up finds it.
-          Atomics.store(this.#slots, SLOT_ANSWERED, id);
-          Atomics.notify(this.#slots, SLOT_ANSWERED);
-        },
+        done: (outcome) => answer({ type: 'outcome', id, outcome }),
       });
     } else if (message.type === 'gap') {
       sealer.declareGap(message.gap);
     } else if (message.type === 'refused') {
       sealer.countRefused(message.refused);
     } else if (message.type === 'status') {
-      this.#tell({
+      answer({
         type: 'status',
         id: message.id,
         status: {
@@ -217,17 +226,28 @@ class SealingThread {
         },
       });
     } else if (message.type === 'flush') {
-      sealer.count(message.counters);
+      this.#count(from, message.counters);
       sealer.finishSegment();
-      void this.#flushConsumers(message);
+      void this.#flushConsumers(message, answer);
+    } else if (message.type === 'gone') {
+      this.#members?.gone(message.member);
     } else {
-      this.#close(message);
+      this.#count(from, message.counters);
+      if (message.type === 'close') void this.#close(sealer);
     }
   }
 
-  async #flushConsumers({ id, deadlineMs }: Extract<ToSealer, { type: 'flush' }>): Promise<void> {
+  #count(from: number, counters: WriterCounters): void {
+    this.#counters.set(from, counters);
+    this.#sealer?.count(sumCounters([...this.#counters.values()], highestNumber(this.#meeting)));
+  }
+
+  async #flushConsumers(
+    { id, deadlineMs }: Extract<ToSealer, { type: 'flush' }>,
+    answer: (message: FromSealer) => void,
+  ): Promise<void> {
     await Promise.all([this.#forwarder?.flush(deadlineMs), this.#archiver?.flush(deadlineMs)]);
-    this.#tell({ type: 'flushed', id, status: this.#consumers() });
+    answer({ type: 'flushed', id, status: this.#consumers() });
   }
 
   #consumers(): ConsumerStatus {
@@ -247,19 +267,29 @@ class SealingThread {
     timer.unref();
   }
 
-  /** Synchronous up to the closed log, since the process may be waiting in its `exit` handler. */
-  #close(message: Extract<ToSealer, { type: 'close' }>): void {
-    const sealer = this.#sealer;
+  /** The process may be waiting in its `exit` handler, where its other threads still run. */
+  async #close(sealer: Sealer): Promise<void> {
+    await this.#members?.drain(DRAIN_DELAY_MS);
+    // Numbers that a busy or terminated thread has not told of are counted as given out, all the same.
+    sealer.count(sumCounters([...this.#counters.values()], highestNumber(this.#meeting)));
     this.#sealer = undefined;
-    sealer?.count(message.counters);
-    sealer?.close();
+    sealer.close();
     this.#place?.lock.release();
+    this.#members?.close();
     this.#enter(STATE_CLOSED);
     void Promise.all([this.#forwarder?.close(), this.#archiver?.close()]).then(() => {
       this.#client?.close();
       this.#port.close();
     });
   }
+
+  /** To the main thread, which may be blocked until there is an answer. */
+  readonly #answer = (message: FromSealer): void => {
+    this.#tell(message);
+    // The message first: whoever wakes up finds it.
+    Atomics.add(this.#slots, SLOT_ANSWERED, 1);
+    Atomics.notify(this.#slots, SLOT_ANSWERED);
+  };
 
   #enter(state: number): void {
     Atomics.store(this.#slots, SLOT_STATE, state);
