@@ -29,7 +29,7 @@ test('ten kills in a row: what was told sealed is in the log, each time', async 
   for (let kill = 0; kill < KILL_COUNT; kill++) {
     const app = startAudited({ config, spanCount: 10, perTurn: 5, tells: 'committed' });
     // A different moment each time, by work done and not by the clock.
-    await app.untilTold(1 + 97 * kill);
+    await app.untilTold(1 + 43 * kill);
     app.child.kill('SIGKILL');
     expect((await app.ended()).signal).toBe('SIGKILL');
     const { names, report } = await readLog(dir);
