@@ -32,6 +32,7 @@ import { channelName, type Target } from './target.ts';
 import { anthropicTarget } from './targets/anthropic.ts';
 import { googleGenaiTarget } from './targets/google-genai.ts';
 import { groqTarget } from './targets/groq.ts';
+import { ollamaTarget } from './targets/ollama.ts';
 import { openaiTarget } from './targets/openai.ts';
 import { vercelAiTarget } from './targets/vercel-ai.ts';
 
@@ -62,6 +63,7 @@ const TARGETS: readonly Target[] = [
   groqTarget,
   vercelAiTarget,
   googleGenaiTarget,
+  ollamaTarget,
 ];
 
 /** A copy of a package that has come to our attention. */

@@ -242,7 +242,11 @@ export function signalEnding(signals: Signals): Ending | undefined {
   return timedOut ? TIMED_OUT : SIGNALLED;
 }
 
-const ABORTS: ReadonlySet<string> = new Set(['AbortError', 'APIUserAbortError']);
+const ABORTS: ReadonlySet<string> = new Set([
+  'AbortError',
+  'APIUserAbortError',
+  'RequestAbortedError',
+]);
 const TYPE = /^[A-Za-z0-9_.:-]{1,64}$/;
 const CONNECTION = /^(?:E[A-Z]{3,}|UND_ERR_[A-Z_]+|ERR_(?:SSL|TLS|HTTP2|STREAM)_[A-Z_]+)$/;
 const CAUSES_MAX = 5;

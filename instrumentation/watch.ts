@@ -52,8 +52,8 @@ export function runWithin<Result>(invocation: Invocation, work: () => Result): R
 }
 
 /**
- * How a call that an error ended, ended, for SDKs that name the status of the response otherwise: `statusCode`, or
- * `$metadata.httpStatusCode`.
+ * How a call that an error ended, ended, for SDKs that name the status of the response otherwise (`statusCode`,
+ * `status_code`, or `$metadata.httpStatusCode`) or throw what they like when they are told to stop. `signals` are the application's alone.
  */
 export function sdkErrorEnding(error: unknown, signals: Signals = []): Ending {
   const ending = errorEnding(error, signals);
@@ -61,10 +61,15 @@ export function sdkErrorEnding(error: unknown, signals: Signals = []): Ending {
   if (ending.completion !== AIGOV_INVOCATION_COMPLETION_VALUE_ERROR) return ending;
   const statusCode = guard(
     'watch.status',
-    () => property(error, 'statusCode') ?? property(property(error, '$metadata'), 'httpStatusCode'),
+    () =>
+      property(error, 'statusCode') ??
+      property(error, 'status_code') ??
+      property(property(error, '$metadata'), 'httpStatusCode'),
   );
-  if (typeof statusCode !== 'number' || !(statusCode >= 100 && statusCode <= 599)) return ending;
-  return { ...ending, errorType: String(statusCode), statusCode };
+  if (typeof statusCode === 'number' && statusCode >= 100 && statusCode <= 599) {
+    return { ...ending, errorType: String(statusCode), statusCode };
+  }
+  return signalEnding(signals) ?? ending;
 }
 
 /** What a watcher of a promise does. */
