@@ -193,7 +193,7 @@ export interface Judging extends Partial<Pick<LogToVerify, 'live' | 'nowMs' | 'o
 }
 
 /** What the verifier says of a log. */
-export function judge(log: SmallLog, judging: Judging): Promise<Report> {
+export function judge(log: SmallLog, judging: Judging = {}): Promise<Report> {
   const { verifiers = [], minimumHead, primitives = nodePrimitives } = judging;
   const origin = 'origin' in judging ? judging.origin : ORIGIN;
   return verifyLog(
