@@ -58,6 +58,7 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['exporter/node/sealing-thread.ts', 'audit.test: both threads, with real processes'],
   ['exporter/node/signed-head.ts', 'log-writer.test: the logs that are refused'],
   ['exporter/node/index.ts', 'package.test loads every entry point'],
+  ['exporter/node/members.ts', 'handover.test: the other side of the same'],
   ['exporter/cli/main.ts', 'cli.test runs it'],
   ['exporter/cli/show.ts', 'cli.test'],
   ['exporter/cli/keygen.ts', 'cli.test'],

@@ -35,6 +35,7 @@ export class Members {
   /** Threads that have been asked to send all they have. */
   readonly #draining = new Set<number>();
   #drained: (() => void) | undefined;
+  #isClosed = false;
 
   constructor(meeting: Meeting, state: SealingState, serve: ServeMember) {
     this.#meeting = meeting;
@@ -71,7 +72,9 @@ export class Members {
 
   /** Tells all threads that nothing is sealed any more. */
   close(): void {
+    if (this.#isClosed) return;
     this.#hearAll();
+    this.#isClosed = true;
     for (const [member, channel] of this.#channels) {
       this.#answer(member, { type: 'closed' });
       channel.close();
@@ -82,9 +85,17 @@ export class Members {
 
   /** What has arrived but was not heard yet, since each channel is heard in a turn of its own. */
   #hearAll(): void {
-    for (const message of arrived(this.#lobby)) this.#hearLobby(message as LobbyMessage);
+    if (this.#isClosed) return;
+    for (let next = takeFrom(this.#lobby); next; next = takeFrom(this.#lobby)) {
+      this.#hearLobby(next.message as LobbyMessage);
+    }
     for (const [member, channel] of this.#channels) {
-      for (const message of arrived(channel)) this.#hear(member, message as ToSealer);
+      // A thread that leaves has its channel closed, and a closed one can not be asked.
+      while (this.#channels.get(member) === channel) {
+        const next = takeFrom(channel);
+        if (next === undefined) break;
+        this.#hear(member, next.message as ToSealer);
+      }
     }
   }
 
@@ -148,8 +159,4 @@ export function sumCounters(all: readonly WriterCounters[], highest: number): Wr
 export function boundedOpen(text: string): string {
   if (text.length <= OPEN_TEXT_LENGTH_MAX) return text;
   return `${text.slice(0, text.lastIndexOf(',', OPEN_TEXT_LENGTH_MAX))},...`;
-}
-
-function* arrived(channel: BroadcastChannel): Generator<unknown> {
-  for (let next = takeFrom(channel); next; next = takeFrom(channel)) yield next.message;
 }

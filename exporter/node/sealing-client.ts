@@ -169,7 +169,12 @@ export abstract class SealingPeer {
   }
 
   protected hearAll(): void {
-    for (let next = this.#link.take(); next; next = this.#link.take()) this.hear(next);
+    // What is heard may be that the log is closed, and then the link is, too.
+    while (!this.#isClosed) {
+      const next = this.#link.take();
+      if (next === undefined) break;
+      this.hear(next);
+    }
   }
 
   protected hear(message: FromSealer): void {
