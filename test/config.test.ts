@@ -180,9 +180,6 @@ describe('values from the environment in a file', () => {
 });
 
 describe('what can not be, is refused with place, found and expected', () => {
-  const known =
-    'known: dir, origin, instance, mode, groupCommitMs, checkpointMs, heartbeatMs, keyFile, forwarding, backend, ' +
-    'archive, segment, content, governance, pendingByteLengthMax, failOpen';
   const backend = 'backend:\n  endpoint: http://localhost:4318\n';
 
   test.each<readonly [yaml: string, message: string]>([
@@ -199,8 +196,8 @@ describe('what can not be, is refused with place, found and expected', () => {
     ],
     ['dir: ""', 'F:1: dir: found "", Too small: expected string to have >=1 characters'],
     ['dir: [a]', 'F:1: dir: found a list, Invalid input: expected string, received array'],
-    ['heartbeat: 5', `F:1: heartbeat: found 5, unknown: heartbeat; ${known}`],
-    ['a: 1\nb: 2', `F:1: a: found 1, unknown: a, b; ${known}`],
+    ['heartbeat: 5', `F:1: heartbeat: found 5, unknown: heartbeat; known: dir, ...`],
+    ['a: 1\nb: 2', `F:1: a: found 1, unknown: a, b; known: dir, ...`],
     [
       'origin: Claims/Prod',
       'F:1: origin: found "Claims/Prod", expected lower case letters, digits, dots, dashes, underscores and slashes',
@@ -251,7 +248,8 @@ describe('what can not be, is refused with place, found and expected', () => {
       "keyFile: ENOENT: no such file or directory, open '/nowhere/key.pem'",
     ],
   ])('%j', (yaml, message) => {
-    expect(refusal(() => read(yaml))).toBe(message);
+    // The list of all settings is not repeated here; which they are, the first test of this file says.
+    expect(refusal(() => read(yaml)).replace(/known: dir, .*/, 'known: dir, ...')).toBe(message);
   });
 
   test.each<readonly [Env, string]>([

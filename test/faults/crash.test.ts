@@ -116,6 +116,20 @@ async function expectWhole(
     world.acknowledged.filter((name) => !there.has(name)),
     where,
   ).toEqual([]);
+  return found;
+}
+
+/** The next life of a crashed log leaves it whole, and tells of every byte it cut. */
+async function expectRecovered(
+  world: World,
+  left: MemoryDisk,
+  life: string,
+  where: string,
+): Promise<void> {
+  const isTorn = codesOf(await judge(logOn(left))).includes('log.torn-tail');
+  live(world, left, life);
+  const found = await expectWhole(world, left, where);
+  if (isTorn) expect(found.has('log.recovered'), where).toBe(true);
 }
 
 /** Operations of one undisturbed life on a copy of this disk. */
