@@ -9,6 +9,7 @@ import { ConfigError } from '../node/config.ts';
 import { causeOf } from '../node/otlp-config.ts';
 import { VERSION } from '../node/version.ts';
 import { runDemo } from './demo.ts';
+import { runGateway } from './gateway.ts';
 import { runKeygen } from './keygen.ts';
 import { runShow } from './show.ts';
 import { openTerminal, type Terminal } from './terminal.ts';
@@ -110,6 +111,25 @@ example: sealspan keygen --origin payments/prod/0 --out /etc/sealspan/payments-0
         },
         terminal,
       ),
+  },
+  gateway: {
+    summary: 'seal what Collectors and applications send by OTLP',
+    help: `sealspan gateway [--config FILE] [--json]
+
+Listens for OTLP over gRPC (127.0.0.1:4317) and HTTP (127.0.0.1:4318), traces and logs, and seals what arrives. An
+acknowledged request is sealed and fsynced. Ends in order on SIGTERM: answers what is under way, closes the log.
+
+  --config FILE  configuration (default: SEALSPAN_CONFIG, or ./sealspan.yaml if it is there)
+  --json         one JSON object on stdout once it listens: origin, logDirectory, vkey, ports, policyId
+
+Other addresses need \`gateway.tls\` in the configuration, or \`insecure: true\` beside them.
+
+exit 0 after SIGTERM or SIGINT, 2 configuration, 5 the log, an address or the disk failed
+
+example: sealspan gateway --config /etc/sealspan/sealspan.yaml`,
+    options: { config: { type: 'string' } },
+    run: (values, _positionals, terminal) =>
+      runGateway({ configPath: text(values, 'config'), isJson: values.json === true }, terminal),
   },
   demo: {
     summary:

@@ -10,6 +10,7 @@ import { isAlias, LineCounter, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
 import { type Governance, governanceSchema } from '../../semconv/index.ts';
 import { isOrigin } from '../log/header.ts';
+import { type GatewayInput, type GatewaySettings, gatewaySchema } from './gateway-config.ts';
 import { readSecret, sha256 } from './keys.ts';
 import {
   causeOf,
@@ -101,6 +102,7 @@ const schema = settings({
     .default(64 * 1024 * 1024),
   /** Start although sealing can not: unaudited, and loud about it. */
   failOpen: z.boolean().default(false),
+  gateway: gatewaySchema.optional(),
 });
 
 /** What a person may say. Everything has a default. */
@@ -135,6 +137,8 @@ export interface ConfigInput {
   readonly pendingByteLengthMax?: number | undefined;
   /** Start although sealing can not: unaudited, and loud about it. */
   readonly failOpen?: boolean | undefined;
+  /** Where `sealspan gateway` listens, and what it takes. */
+  readonly gateway?: GatewayInput | undefined;
 }
 
 export interface BackendInput {
@@ -166,6 +170,8 @@ export interface Config {
   readonly governance: Governance | undefined;
   readonly pendingByteLengthMax: number;
   readonly failOpen: boolean;
+  /** Undefined where there is no such section. */
+  readonly gateway: GatewaySettings | undefined;
   /** Digest of the configuration in force, without secrets; sealed with `opened`. */
   readonly hash: Uint8Array;
 }
@@ -382,6 +388,7 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
     governance: settings.governance as Governance | undefined,
     pendingByteLengthMax: settings.pendingByteLengthMax,
     failOpen: settings.failOpen,
+    gateway: settings.gateway,
     hash: sha256(new TextEncoder().encode(digested)),
   };
 }

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * OTLP over gRPC: raw bytes in, one answer out, never UNKNOWN and never INTERNAL, which Collectors take as "throw it away".
+ * grpc-js would buffer and inflate whole messages before anybody is asked, so its calls are watched from inside.
+ */
+import { constants, type Http2Session, type ServerHttp2Stream } from 'node:http2';
+import {
+  Metadata,
+  Server,
+  ServerCredentials,
+  ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
+  type ServerUnaryCall,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
+import { LogError } from '../log/errors.ts';
+import { FieldCursor, LEN } from '../log/wire.ts';
+import {
+  CAME_TO_NOTHING,
+  encodeStatus,
+  GRPC_INVALID_ARGUMENT,
+  GRPC_NOT_FOUND,
+  grpcCodeOf,
+  type Refused,
+} from './gateway-answer.ts';
+import type { GatewaySettings, ListenerSettings } from './gateway-config.ts';
+import { parseListen } from './gateway-config.ts';
+import { type Answer, Arrival, type Intake } from './gateway-intake.ts';
+import type { OtlpKind, TlsFiles } from './otlp-config.ts';
+
+type PartialStatusObject = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
+
+/** A listener that is open. */
+export interface Listening {
+  readonly port: number;
+  /** Takes nothing new and waits for what is under way, at most so long. */
+  drain(delayMs: number): Promise<void>;
+}
+
+export interface GrpcOptions {
+  readonly listener: ListenerSettings;
+  readonly settings: GatewaySettings;
+  /** `ca` is that of clients. */
+  readonly tls: TlsFiles | undefined;
+  readonly intake: Intake;
+  readonly isReady: () => boolean;
+}
+
+const EXPORT_PATHS: ReadonlyMap<string, OtlpKind> = new Map([
+  ['/opentelemetry.proto.collector.trace.v1.TraceService/Export', 'traces'],
+  ['/opentelemetry.proto.collector.logs.v1.LogsService/Export', 'logs'],
+]);
+const HEALTH_PATH = '/grpc.health.v1.Health/Check';
+/** HealthCheckResponse: status SERVING 1, NOT_SERVING 2. */
+const SERVING = Buffer.of(0x08, 0x01);
+const NOT_SERVING = Buffer.of(0x08, 0x02);
+/** Export…ServiceResponse without partial success: all was taken. */
+const ALL_TAKEN: Buffer = Buffer.alloc(0);
+
+const CONCURRENT_STREAMS_MAX = 256;
+const KEEPALIVE_DELAY_MS = 30_000;
+const KEEPALIVE_ANSWER_DELAY_MS = 10_000;
+/** How long a client may go on sending after its answer, before its stream is cut. */
+const AFTER_ANSWER_DELAY_MS = 1000;
+
+// grpc-js's own codes that are ever seen here.
+const RESOURCE_EXHAUSTED = 8;
+const TRANSLATED: ReadonlySet<number> = new Set([2, 12, 13]);
+const UNIMPLEMENTED = 12;
+
+/**
+ * What a call of grpc-js 1.14 has inside and does not offer. Its version is pinned, and tests fail where this changes.
+ * `stream`: bytes as they arrive, to be counted. `decompressMessage`: inflates without a bound over all calls.
+ * `sendStatus`: grpc-js's own failures pass here, as codes that make a Collector throw data away.
+ */
+interface CallInside {
+  readonly stream: ServerHttp2Stream;
+  decompressMessage(framed: Buffer, encoding: string): Promise<Buffer>;
+  sendStatus(status: PartialStatusObject): void;
+}
+
+function insideOf(call: unknown): CallInside {
+  const inside = call as CallInside;
+  if (
+    typeof inside.stream?.on !== 'function' ||
+    typeof inside.decompressMessage !== 'function' ||
+    typeof inside.sendStatus !== 'function'
+  ) {
+    throw new TypeError('@grpc/grpc-js: a version whose calls can not be watched');
+  }
+  return inside;
+}
+
+/** One Export call, from its headers to its answer. */
+class ExportCall {
+  readonly #kind: OtlpKind;
+  readonly #options: GrpcOptions;
+  readonly #inside: CallInside;
+  #arrival: Arrival | undefined;
+  #encoding = 'identity';
+  #timer: NodeJS.Timeout | undefined;
+  #isAnswered = false;
+
+  constructor(kind: OtlpKind, options: GrpcOptions, call: ServerInterceptingCallInterface) {
+    this.#kind = kind;
+    this.#options = options;
+    const inside = insideOf(call);
+    this.#inside = inside;
+    const sendStatus = inside.sendStatus.bind(inside);
+    inside.sendStatus = (status) => {
+      sendStatus(this.#honest(status));
+      this.#ended();
+    };
+    inside.decompressMessage = async (framed, encoding) => {
+      this.#encoding = encoding;
+      // Behind the flag and the length. Inflated later, within the budget.
+      return framed.subarray(5);
+    };
+  }
+
+  /** Decides by the headers; true where the body is to be read. */
+  admit(authorization: string | undefined, certificate: Uint8Array | undefined): boolean {
+    const { intake, listener, settings } = this.#options;
+    const kind = listener.source ?? settings.source;
+    const admitted = intake.admit(authorization, certificate, kind);
+    if (!(admitted instanceof Arrival)) {
+      this.#cut(admitted);
+      return false;
+    }
+    const arrival = admitted;
+    this.#arrival = arrival;
+    const { stream } = this.#inside;
+    stream.on('data', (data: Buffer) => {
+      if (!this.#isAnswered && !arrival.take(data.length)) this.#cut(intake.full());
+    });
+    this.#timer = setTimeout(() => this.#cut(intake.slow()), settings.readDelayMsMax);
+    stream.once('close', () => {
+      clearTimeout(this.#timer);
+      if (!arrival.isHandedOver) arrival.release();
+    });
+    return true;
+  }
+
+  /** Takes the whole message; calls back exactly once. */
+  async export(body: Buffer, callback: sendUnaryData<Buffer>): Promise<void> {
+    clearTimeout(this.#timer);
+    let answer: Answer = CAME_TO_NOTHING;
+    try {
+      if (this.#arrival !== undefined && !this.#isAnswered) {
+        answer = await this.#options.intake.accept(this.#arrival, {
+          kind: this.#kind,
+          format: 'protobuf',
+          body,
+          encoding: this.#encoding,
+        });
+      }
+    } catch {
+      // Nothing of ours throws to here. If it does, nothing was taken.
+    }
+    this.#isAnswered = true;
+    if (answer.status === 'sealed') callback(null, ALL_TAKEN);
+    else callback(this.#statusOf(answer));
+  }
+
+  /** Answers before the message is whole, and stops the client that goes on sending. */
+  #cut(answer: Answer): void {
+    if (this.#isAnswered || answer.status === 'sealed') return;
+    this.#isAnswered = true;
+    this.#inside.sendStatus(this.#statusOf(answer));
+  }
+
+  /** Stops a client that goes on sending after its answer. */
+  #ended(): void {
+    clearTimeout(this.#timer);
+    const { stream } = this.#inside;
+    if (stream.readableEnded) return;
+    setTimeout(() => {
+      if (!stream.closed) stream.close(constants.NGHTTP2_NO_ERROR);
+    }, AFTER_ANSWER_DELAY_MS).unref();
+  }
+
+  #statusOf(answer: Refused): { code: number; details: string; metadata: Metadata } {
+    const metadata = new Metadata();
+    const details = encodeStatus(answer, this.#options.settings.retryDelayMs);
+    metadata.set('grpc-status-details-bin', details);
+    return { code: grpcCodeOf(answer), details: answer.message, metadata };
+  }
+
+  /** A status as it may leave: those that grpc-js makes itself, in codes that say whose fault it is. */
+  #honest(status: PartialStatusObject): PartialStatusObject {
+    const { intake } = this.#options;
+    const sender = this.#arrival?.sender;
+    if (status.code === RESOURCE_EXHAUSTED && !this.#isAnswered && sender !== undefined) {
+      this.#isAnswered = true;
+      return this.#statusOf(intake.tooLarge(sender) as Refused);
+    }
+    if (!TRANSLATED.has(status.code ?? -1)) return status;
+    if (status.code === UNIMPLEMENTED && !this.#isAnswered && sender !== undefined) {
+      this.#isAnswered = true;
+      const message = 'not exactly one message in the request';
+      return this.#statusOf(
+        intake.refuse(sender, 'malformed', 'grpc.message-count', message) as Refused,
+      );
+    }
+    return this.#statusOf(CAME_TO_NOTHING);
+  }
+}
+
+/** @throws Error where the address can not be bound */
+export async function openGrpc(options: GrpcOptions): Promise<Listening> {
+  const { listener, settings, tls, intake } = options;
+  /** Calls by their headers, the one thing that interceptor and handler both see. */
+  const calls = new WeakMap<Metadata, ExportCall>();
+  const certificates = new WeakMap<Http2Session, Uint8Array>();
+
+  const certificateOf = (call: ServerInterceptingCallInterface): Uint8Array | undefined => {
+    if (tls?.ca === undefined) return undefined;
+    const { session } = insideOf(call).stream;
+    const known = session && certificates.get(session);
+    if (known !== undefined) return known;
+    const { sslPeerCertificate } = call.getAuthContext();
+    if (sslPeerCertificate === undefined) return undefined;
+    if (session !== undefined) certificates.set(session, sslPeerCertificate.raw);
+    return sslPeerCertificate.raw;
+  };
+
+  const server = new Server({
+    'grpc.max_receive_message_length': intake.messageByteLengthMax,
+    'grpc.max_concurrent_streams': CONCURRENT_STREAMS_MAX,
+    // Collectors stay on one connection for ever: without an age a new replica gets no load.
+    'grpc.max_connection_age_ms': settings.connectionAgeMsMax,
+    'grpc.max_connection_age_grace_ms': settings.readDelayMsMax + settings.sealDelayMsMax,
+    'grpc.keepalive_time_ms': KEEPALIVE_DELAY_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_ANSWER_DELAY_MS,
+    'grpc.enable_channelz': 0,
+    interceptors: [
+      (method, call) => {
+        const kind = EXPORT_PATHS.get(method.path);
+        if (kind === undefined) return new ServerInterceptingCall(call);
+        return new ServerInterceptingCall(call, {
+          start: (next) =>
+            next({
+              onReceiveMetadata: (metadata, nextMetadata) => {
+                try {
+                  const authorization = metadata.get('authorization')[0]?.toString();
+                  const exported = new ExportCall(kind, options, call);
+                  if (!exported.admit(authorization, certificateOf(call))) return;
+                  calls.set(metadata, exported);
+                  nextMetadata(metadata);
+                } catch {
+                  // A throw here would end the process.
+                  const { message } = CAME_TO_NOTHING;
+                  call.sendStatus({ code: grpcCodeOf(CAME_TO_NOTHING), details: message });
+                }
+              },
+            }),
+        });
+      },
+    ],
+  });
+
+  for (const path of EXPORT_PATHS.keys()) {
+    server.addService(
+      { export: methodOf(path) },
+      {
+        export: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => {
+          const exported = calls.get(call.metadata);
+          if (exported !== undefined) void exported.export(call.request, callback);
+          else callback({ code: grpcCodeOf(CAME_TO_NOTHING), details: CAME_TO_NOTHING.message });
+        },
+      },
+    );
+  }
+  server.addService(
+    { check: methodOf(HEALTH_PATH) },
+    {
+      check: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) =>
+        answerHealth(call.request, options.isReady, callback),
+    },
+  );
+
+  const { host } = parseListen(listener.listen);
+  const address = (port: number): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const port = await new Promise<number>((resolve, reject) => {
+    const credentials =
+      tls === undefined
+        ? ServerCredentials.createInsecure()
+        : ServerCredentials.createSsl(
+            tls.ca ?? null,
+            [{ cert_chain: tls.cert!, private_key: tls.key! }],
+            tls.ca !== undefined,
+          );
+    server.bindAsync(listener.listen, credentials, (error, bound) => {
+      if (error === null) resolve(bound);
+      else reject(new Error(`gateway.grpc: ${listener.listen} can not be bound: ${error.message}`));
+    });
+  });
+
+  return {
+    port,
+    drain: (delayMs) =>
+      new Promise((resolve) => {
+        const timer = setTimeout(() => {
+          server.forceShutdown();
+          resolve();
+        }, delayMs);
+        server.drain(address(port), delayMs);
+        server.tryShutdown(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      }),
+  };
+}
+
+const same = (bytes: Buffer): Buffer => bytes;
+
+/** A unary method whose messages are left as bytes. */
+function methodOf(path: string) {
+  return {
+    path,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: same,
+    requestDeserialize: same,
+    responseSerialize: same,
+    responseDeserialize: same,
+  };
+}
+
+/** grpc.health.v1: HealthCheckRequest has the service's name in field 1; the empty name is the server. */
+function answerHealth(
+  request: Buffer,
+  isReady: () => boolean,
+  callback: sendUnaryData<Buffer>,
+): void {
+  let service = '';
+  try {
+    const cursor = new FieldCursor(request, 0, request.length);
+    while (cursor.next()) {
+      if (cursor.number === 1 && cursor.wireType === LEN) {
+        service = request.toString('utf8', cursor.valueStart, cursor.valueEnd);
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof LogError)) throw error;
+    callback({ code: GRPC_INVALID_ARGUMENT, details: 'no HealthCheckRequest' });
+    return;
+  }
+  const isKnown =
+    service === '' || [...EXPORT_PATHS.keys()].some((path) => path.startsWith(`/${service}/`));
+  if (isKnown) callback(null, isReady() ? SERVING : NOT_SERVING);
+  else callback({ code: GRPC_NOT_FOUND, details: 'a service that is not served here' });
+}
