@@ -25,7 +25,6 @@ import { decodeOtlp, encodeOtlp } from './support/otlp-backend.ts';
 const SEALED: SealOutcome = { status: 'sealed', origin: 'a', recordIndex: 1, firstEntry: 0 };
 const KEEP: ContentPolicy = createContentPolicy({ content: 'keep', attributes: {} }, undefined);
 const NOBODY: Clients = {
-  needToken: false,
   identify: (_authorization, _certificate, kind) => ({
     status: 'known',
     sender: { kind, principal: undefined },
@@ -239,7 +238,7 @@ describe('what can never be accepted', () => {
   });
 
   test('nobody: without a look at the body', () => {
-    const clients: Clients = { needToken: true, identify: () => ({ status: 'unknown' }) };
+    const clients: Clients = { identify: () => ({ status: 'unknown' }) };
     const { intake, refusals } = setUp({ clients });
     expect(intake.admit('Bearer x', undefined, 'collector')).toEqual(never('unauthenticated'));
     expect(refusals).toEqual([
@@ -258,14 +257,10 @@ describe('come again', () => {
   };
   test.each<[string, Partial<IntakeOptions>, string]>([
     ['the state can not be told', { closedBecause: broken }, 'internal'],
-    [
-      'clients can not be told apart',
-      { clients: { needToken: true, identify: broken } },
-      'internal',
-    ],
+    ['clients can not be told apart', { clients: { identify: broken } }, 'internal'],
     [
       'credentials can not be checked',
-      { clients: { needToken: true, identify: () => ({ status: 'unsure', cause: 'x' }) } },
+      { clients: { identify: () => ({ status: 'unsure', cause: 'x' }) } },
       'client.unsure',
     ],
     ['the gateway is ending', { closedBecause: () => 'ending' }, 'closed'],

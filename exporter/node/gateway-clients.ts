@@ -24,8 +24,6 @@ export type Identification =
   | { readonly status: 'unsure'; readonly cause: string };
 
 export interface Clients {
-  /** True where a request needs a token. */
-  readonly needToken: boolean;
   /**
    * @param authorization the header, if any
    * @param certificate DER of the peer's certificate, where TLS checked it against the CA of clients
@@ -104,7 +102,6 @@ export function openClients(
   };
 
   return {
-    needToken: tokens.length > 0,
     identify: (authorization, certificate, kind) => {
       const token = /^Bearer +([\x21-\x7e]+) *$/i.exec(authorization ?? '')?.[1];
       if (tokens.length > 0 && token !== undefined) {
