@@ -28,7 +28,7 @@ import {
 } from '../semconv/index.ts';
 import { property } from './invocation.ts';
 import { countProblem, guard } from './settings.ts';
-import { channelName, type Target } from './target.ts';
+import { channelName, subscribeTo, type Target } from './target.ts';
 import { anthropicTarget } from './targets/anthropic.ts';
 import { googleGenaiTarget } from './targets/google-genai.ts';
 import { groqTarget } from './targets/groq.ts';
@@ -87,7 +87,7 @@ let isInstalled = false;
 export function installHooks(options: HookOptions = {}): Coverage {
   if (!isInstalled) {
     isInstalled = true;
-    for (const target of TARGETS) guard(`${target.name}.subscribe`, target.subscribe);
+    for (const target of TARGETS) subscribeTo(target);
     guard('hooks.probe', probeLoaded);
     guard('hooks.install', () => {
       if ((options.loader ?? loaderOf(process.versions.node)) === 'sync') installSync();

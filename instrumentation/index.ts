@@ -22,6 +22,7 @@ export {
   installHooks,
   type TargetStatus,
 } from './hooks.ts';
+export { instrument } from './instrument.ts';
 export { type GovernedModelOptions, governedModel } from './model.ts';
 export {
   type ContentPolicy,

@@ -32,7 +32,7 @@ export interface Target {
   readonly fromVersion: string;
   readonly belowVersion: string;
   readonly hooks: readonly Hook[];
-  /** Listens to the channels; called once. */
+  /** Listens to the channels; called by {@link subscribeTo} only. */
   readonly subscribe: () => void;
 }
 
@@ -52,6 +52,15 @@ export function channelName(channel: string): string {
 /** The channel of a hook. The beginning of its name is the transformer's. */
 export function channelOf(target: string, channel: string): TracingChannel {
   return tracingChannel(`orchestrion:${target}:${channelName(channel)}`);
+}
+
+const subscribed = new WeakSet<Target>();
+
+/** Lets a target listen to its channels, once, however many ask for it. */
+export function subscribeTo(target: Target): void {
+  if (subscribed.has(target)) return;
+  subscribed.add(target);
+  guard(`${target.name}.subscribe`, target.subscribe);
 }
 
 /** Listens to one event of a channel. */

@@ -13,6 +13,8 @@ import { CASES, describeError } from './openai-cases.ts';
 /** What the preloaded module offers; absent in a run without hooks. */
 interface Hooked {
   readonly spans: readonly { readonly scope: string }[];
+  /** Watches one client; absent where hooks do. */
+  readonly instrument?: (client: OpenAI) => OpenAI;
   openCount(): number;
   report(): unknown;
 }
@@ -36,8 +38,16 @@ const tracedFetch: typeof fetch = (url, init) =>
       span.end();
     }
   });
-const clientWith = (options: object): OpenAI =>
-  new sdk({ apiKey: 'none', baseURL, fetch: tracedFetch, logLevel: 'off', ...options });
+const clientWith = (options: object): OpenAI => {
+  const client = new sdk({
+    apiKey: 'none',
+    baseURL,
+    fetch: tracedFetch,
+    logLevel: 'off',
+    ...options,
+  });
+  return hooked?.instrument === undefined ? client : hooked.instrument(client);
+};
 
 const unhandled: unknown[] = [];
 process.on('unhandledRejection', (error) => unhandled.push(describeError(error)));

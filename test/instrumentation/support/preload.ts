@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Loaded before an application: an SDK whose spans are kept in memory, and our hooks. Stands in for `register`, which also
- * seals.
+ * Loaded before an application: an SDK whose spans are kept in memory, and our hooks, or with `EXPLICIT=true` what watches
+ * single clients. Stands in for `register`, which also seals.
  */
 import { trace } from '@opentelemetry/api';
 import { NodeSDK } from '@opentelemetry/sdk-node';
@@ -9,6 +9,7 @@ import {
   configureInstrumentation,
   coverage,
   installHooks,
+  instrument,
   instrumentationStats,
 } from '../../../instrumentation/index.ts';
 import { faultyProvider } from './faults.ts';
@@ -27,12 +28,14 @@ if (fault === undefined) {
 configureInstrumentation({
   digestKey: { id: 'test-1', secret: new Uint8Array(32).fill(7) },
 });
+const isExplicit = process.env.EXPLICIT === 'true';
 const loader = process.env.LOADER;
-installHooks(loader === 'sync' || loader === 'async' ? { loader } : {});
+if (!isExplicit) installHooks(loader === 'sync' || loader === 'async' ? { loader } : {});
 
 Object.assign(globalThis, {
   sealspanTest: {
     spans: ended,
+    instrument: isExplicit ? instrument : undefined,
     openCount: () => instrumentationStats().open,
     report: () => ({
       coverage: coverage(),
