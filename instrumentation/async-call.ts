@@ -37,6 +37,8 @@ export type Outcome = { readonly value: unknown } | { readonly error: unknown };
 export interface AsyncCallOptions {
   /** What the function's result means; it is the answer itself unless given. */
   readonly outcomeOf?: (result: unknown) => Outcome;
+  /** Whether an error is the SDK's for a time limit that ran out, where its name and code do not tell. */
+  readonly isTimeout?: (error: unknown) => boolean;
   /** Watches a stream that is read otherwise than by iterators; answers whether it is one. */
   readonly watchStream?: (value: object, invocation: Invocation, signals: Signals) => boolean;
 }
@@ -46,8 +48,9 @@ export function watchAsyncCalls(
   target: string,
   channelId: string,
   describe: (message: CallMessage) => AsyncCall | undefined,
-  { outcomeOf = (value) => ({ value }), watchStream }: AsyncCallOptions = {},
+  options: AsyncCallOptions = {},
 ): void {
+  const { outcomeOf = (value: unknown): Outcome => ({ value }) } = options;
   const calls = new WeakMap<CallMessage, Call | undefined>();
   const channel = channelOf(target, channelId);
   const callOf = (message: CallMessage): Call | undefined => {
@@ -70,7 +73,7 @@ export function watchAsyncCalls(
   activate(channel, (message) => callOf(message)?.invocation.context);
   listen(channel.end, (message) => {
     // Threw before there was a promise; what it rejects with comes later.
-    if (message.error !== undefined) endWith({ error: message.error }, calls.get(message));
+    if (message.error !== undefined) endWith({ error: message.error }, calls.get(message), options);
   });
   listen(channel.asyncEnd, (message) => {
     const call = calls.get(message);
@@ -81,7 +84,7 @@ export function watchAsyncCalls(
     try {
       if (error === undefined) outcome = outcomeOf(result);
     } finally {
-      endWith(outcome, call, watchStream);
+      endWith(outcome, call, options);
     }
   });
 }
@@ -101,18 +104,17 @@ const TIMED_OUT: Ending = {
 function endWith(
   outcome: Outcome,
   call: Call | undefined,
-  watchStream: AsyncCallOptions['watchStream'] = () => false,
+  { watchStream = () => false, isTimeout = () => false }: AsyncCallOptions,
 ): void {
   if (call === undefined) return;
   const { invocation, signals } = call;
   if ('error' in outcome) {
-    const ending = sdkErrorEnding(outcome.error, signals);
+    const { error } = outcome;
+    const ending = sdkErrorEnding(error, signals);
     const isWanted = signals.some((signal) => signal?.aborted === true);
-    const isTimeout =
-      call.hasTimeLimit &&
-      !isWanted &&
-      ending.completion === AIGOV_INVOCATION_COMPLETION_VALUE_ABORTED;
-    invocation.end(isTimeout ? TIMED_OUT : ending);
+    const isLimit =
+      call.hasTimeLimit && ending.completion === AIGOV_INVOCATION_COMPLETION_VALUE_ABORTED;
+    invocation.end(!isWanted && (isLimit || isTimeout(error)) ? TIMED_OUT : ending);
     return;
   }
   const { value } = outcome;

@@ -30,6 +30,7 @@ import { property } from './invocation.ts';
 import { countProblem, guard } from './settings.ts';
 import { channelName, subscribeTo, type Target } from './target.ts';
 import { anthropicTarget } from './targets/anthropic.ts';
+import { cohereTarget } from './targets/cohere.ts';
 import { googleGenaiTarget } from './targets/google-genai.ts';
 import { groqTarget } from './targets/groq.ts';
 import { ollamaTarget } from './targets/ollama.ts';
@@ -64,6 +65,7 @@ const TARGETS: readonly Target[] = [
   vercelAiTarget,
   googleGenaiTarget,
   ollamaTarget,
+  cohereTarget,
 ];
 
 /** A copy of a package that has come to our attention. */

@@ -19,6 +19,11 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['semconv/conventions.ts', 'semconv.test'],
   ['semconv/aliases.ts', 'semconv.test: the tables conventions.ts reads'],
   ['semconv/messages.ts', 'semconv.test: the messages conventions.ts folds'],
+  [
+    'instrumentation/async-call.ts',
+    'sdks: google-genai.test, cohere.test, mistral.test and ollama.test',
+  ],
+  ['instrumentation/targets/cohere-answer.ts', 'sdks/cohere.test'],
   ['instrumentation/index.ts', 'package.test loads every entry point'],
   ['instrumentation/api-promise.ts', 'openai.test: every way to call and to read'],
   ['instrumentation/target.ts', 'hooks.test and openai.test: what listens to the channels'],
