@@ -18,8 +18,6 @@ export {
   type Coverage,
   type CoverageRow,
   coverage,
-  type HookOptions,
-  installHooks,
   type TargetStatus,
 } from './hooks.ts';
 export { instrument } from './instrument.ts';

@@ -24,7 +24,7 @@ import {
   watchRegistration,
 } from '../exporter/node/index.ts';
 import { stampGovernance } from './governance.ts';
-import { installHooks } from './hooks.ts';
+import { installHooks } from './install-hooks.ts';
 import { configureInstrumentation } from './settings.ts';
 
 const EXIT_CONFIG = 2;

@@ -25,6 +25,7 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ],
   ['instrumentation/targets/cohere-answer.ts', 'sdks/cohere.test'],
   ['instrumentation/index.ts', 'package.test loads every entry point'],
+  ['instrumentation/install-hooks.ts', 'hooks.test: coverage by either loader'],
   ['instrumentation/api-promise.ts', 'openai.test: every way to call and to read'],
   ['instrumentation/target.ts', 'hooks.test and openai.test: what listens to the channels'],
   ['instrumentation/targets/openai-chat.ts', 'openai.test'],

@@ -13,6 +13,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const hooks = pathToFileURL(join(root, 'instrumentation/index.ts')).href;
+const installer = pathToFileURL(join(root, 'instrumentation/install-hooks.ts')).href;
 const openai7 = join(root, 'node_modules/openai');
 const openai6 = join(root, 'test/apps/openai-6/node_modules/openai');
 
@@ -64,7 +65,7 @@ const fake = (version: string, files: Readonly<Record<string, string>>) => ({
 });
 
 describe.each(['sync', 'async'] as const)('coverage by %s hooks', (loader) => {
-  const install = `import { coverage, installHooks } from ${quote(hooks)}; installHooks({ loader: '${loader}' });`;
+  const install = `import { coverage } from ${quote(hooks)}; import { installHooks } from ${quote(installer)}; installHooks({ loader: '${loader}' });`;
 
   it('of a package that is not there', async () => {
     expect(await run(`${install} ${print}`)).toEqual([
@@ -98,7 +99,7 @@ describe.each(['sync', 'async'] as const)('coverage by %s hooks', (loader) => {
       `(await import('node:module')).createRequire(import.meta.url)(${quote(openai7)});`,
     ],
   ])('of an %s loaded before', async (_, load) => {
-    const late = `const { coverage, installHooks } = await import(${quote(hooks)}); installHooks({ loader: '${loader}' });`;
+    const late = `const { coverage } = await import(${quote(hooks)}); const { installHooks } = await import(${quote(installer)}); installHooks({ loader: '${loader}' });`;
     // Without a copy of its own the program has no package, and is not searched for what was loaded.
     const program = `${load} ${late} ${print}`;
     expect(await run(program, fake('7.1.0', {}))).toEqual([
@@ -131,7 +132,7 @@ describe.each(['sync', 'async'] as const)('coverage by %s hooks', (loader) => {
 
 it('covers each of several copies', async () => {
   const source = `
-    import { coverage, installHooks } from ${quote(hooks)};
+    import { coverage } from ${quote(hooks)}; import { installHooks } from ${quote(installer)};
     installHooks();
     await import(${url(join(openai7, 'index.mjs'))});
     await import(${url(join(openai6, 'index.mjs'))});
@@ -144,7 +145,7 @@ it('covers each of several copies', async () => {
 
 it('can be installed twice', async () => {
   const source = `
-    import { coverage, installHooks, instrumentationStats } from ${quote(hooks)};
+    import { installHooks } from ${quote(installer)}; import { instrumentationStats } from ${quote(hooks)};
     const first = installHooks();
     const second = installHooks();
     process.stdout.write(JSON.stringify([first[0], second[0], first.length - second.length, instrumentationStats().problems]));`;
@@ -158,7 +159,7 @@ it('leaves another tool that hooks by the same means its hooks', async () => {
     import { registerHooks } from 'node:module';
     import { tracingChannel } from 'node:diagnostics_channel';
     import { initialize, load, resolve } from ${tool};
-    import { coverage, installHooks } from ${quote(hooks)};
+    import { coverage } from ${quote(hooks)}; import { installHooks } from ${quote(installer)};
     const theirs = {
       channelName: 'theirs',
       module: { name: 'openai', versionRange: '>=6.0.0', filePath: 'resources/chat/completions/completions.mjs' },

@@ -8,10 +8,10 @@ import { NodeSDK } from '@opentelemetry/sdk-node';
 import {
   configureInstrumentation,
   coverage,
-  installHooks,
   instrument,
   instrumentationStats,
 } from '../../../instrumentation/index.ts';
+import { installHooks } from '../../../instrumentation/install-hooks.ts';
 import { faultyProvider } from './faults.ts';
 import { ended, recorder, started } from './recorder.ts';
 
