@@ -20,6 +20,7 @@ import { anthropicTarget } from './targets/anthropic.ts';
 import { cohereTarget } from './targets/cohere.ts';
 import { googleGenaiTarget } from './targets/google-genai.ts';
 import { groqTarget } from './targets/groq.ts';
+import { mistralTarget } from './targets/mistral.ts';
 import { ollamaTarget } from './targets/ollama.ts';
 import { openaiTarget } from './targets/openai.ts';
 import { vercelAiTarget } from './targets/vercel-ai.ts';
@@ -48,6 +49,7 @@ export const TARGETS: readonly Target[] = [
   googleGenaiTarget,
   groqTarget,
   vercelAiTarget,
+  mistralTarget,
 ];
 
 /** A copy of a package that has come to our attention. */

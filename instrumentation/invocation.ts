@@ -78,7 +78,7 @@ const FORGOTTEN: Ending = {
   completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABANDONED,
   detail: AIGOV_INVOCATION_DETAIL_VALUE_TIMEOUT,
 };
-const BROKEN_OFF: Ending = {
+export const BROKEN_OFF: Ending = {
   completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABORTED,
   detail: AIGOV_INVOCATION_DETAIL_VALUE_BREAK,
 };
@@ -303,6 +303,8 @@ export interface IteratorWatch {
   readonly signals: Signals;
   /** How the call ended if the iterator runs out and nothing said that the answer is at its end; truncated unless given. */
   readonly runOut?: Ending;
+  /** How the call ended that an error ended; as {@link errorEnding} says unless given. */
+  readonly errorEnding?: (error: unknown, signals: Signals) => Ending;
   /** Runs each `next`; as it comes unless given. MUST run the work exactly once. */
   readonly run?: <Result>(work: () => Result) => Result;
 }
@@ -319,6 +321,7 @@ export function watchIterator(
   const reading: Reading = { reads: undefined, invocation, hasEnd: watch.hasEnd };
   const { next, return: close, throw: fail } = iterator;
   const { hasEnd, isReader, signals, runOut = TRUNCATED, run = (work) => work() } = watch;
+  const { errorEnding: endingOf = errorEnding } = watch;
   const onStep = (step: IteratorResult<unknown>): void => {
     if (step.done === true) invocation.endStream(hasEnd(), signalEnding(signals) ?? runOut);
     else invocation.chunk(step.value);
@@ -330,7 +333,7 @@ export function watchIterator(
       guard('stream.next', () => {
         void step.then(
           (result) => guard('stream.step', () => onStep(result)),
-          (error: unknown) => invocation.end(errorEnding(error, signals)),
+          (error: unknown) => invocation.end(endingOf(error, signals)),
         );
       });
     }

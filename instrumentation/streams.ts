@@ -82,8 +82,8 @@ export function watchGenerator(
   whenCollected(stream, { reading, invocation }, endUnread);
 }
 
-/** Which iterator of a stream reads it. */
-interface StreamReading {
+/** Which iterator of a stream, or reader of a web stream, reads it. */
+export interface StreamReading {
   iterator: WeakRef<object> | undefined;
 }
 
@@ -105,7 +105,7 @@ function endIfUnread(
 }
 
 /** Its own function, so that the closures keep nothing but these. */
-function readerOf(
+export function readerOf(
   own: WeakRef<object>,
   reading: StreamReading,
   hasEnd: () => boolean,
@@ -121,11 +121,12 @@ function readerOf(
   };
 }
 
-function never(): boolean {
+export function never(): boolean {
   return false;
 }
 
-function endUnread({
+/** What to do about a stream that is collected: one that nobody read ends the call. */
+export function endUnread({
   reading,
   invocation,
 }: {
