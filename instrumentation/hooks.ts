@@ -20,6 +20,7 @@ import { anthropicTarget } from './targets/anthropic.ts';
 import { cohereTarget } from './targets/cohere.ts';
 import { googleGenaiTarget } from './targets/google-genai.ts';
 import { groqTarget } from './targets/groq.ts';
+import { langchainTarget } from './targets/langchain.ts';
 import { mistralTarget } from './targets/mistral.ts';
 import { ollamaTarget } from './targets/ollama.ts';
 import { openaiTarget } from './targets/openai.ts';
@@ -43,13 +44,14 @@ export type Coverage = readonly CoverageRow[];
 
 export const TARGETS: readonly Target[] = [
   openaiTarget,
+  mistralTarget,
   cohereTarget,
   ollamaTarget,
   anthropicTarget,
   googleGenaiTarget,
   groqTarget,
   vercelAiTarget,
-  mistralTarget,
+  langchainTarget,
 ];
 
 /** A copy of a package that has come to our attention. */
