@@ -5,7 +5,7 @@
  * whether an application emitted a span, nor whether content is true.
  */
 import { equalBytes } from './bytes.ts';
-import { type ControlEvent, type OpenedEvent, parseControl } from './control.ts';
+import { type ClosedEvent, type ControlEvent, type OpenedEvent, parseControl } from './control.ts';
 import { splitPayload } from './entries.ts';
 import { LogError } from './errors.ts';
 import type { RecordHeader } from './header.ts';
@@ -19,6 +19,7 @@ import {
   type Verifier,
   type VerifyEd25519,
 } from './note.ts';
+import { formatNumberRanges, NumberRanges, parseNumberRanges, sequenceOf } from './numbers.ts';
 import { type FindingCode, Findings, type Report } from './report.ts';
 import { type Frame, parseSegmentName, readFrame } from './segment.ts';
 import { checkStoredFrame } from './stored.ts';
@@ -154,6 +155,10 @@ class Walk {
   #link: Hash = NO_LINK;
   #heartbeatMs = 0;
   #isOpen = false;
+  /** Numbers accounted for since the process that writes began: sealed, declared lost, or interrupted. */
+  #numbers = new NumberRanges();
+  /** What recovery cut out of the run of that process, until its numbers are summed. */
+  #cuts: { readonly where: string; readonly message: string }[] = [];
   /** Sizes at which the tree had the expected root. */
   readonly reproduced: Set<number> = new Set();
 
@@ -193,7 +198,13 @@ class Walk {
       if (!this.#isOpen && record.events[0]?.name !== 'opened') {
         report('record.opened', 'the log was not opened before this record');
       }
-      for (const event of record.events) this.#hear(event, report);
+      for (const event of record.events) this.#hear(event, where);
+      if (header.kind === 'traces' && header.source.kind === 'in-process') {
+        for (const entry of record.entries) {
+          const sequence = sequenceOf(entry);
+          if (sequence !== undefined) this.#numbers.add(sequence);
+        }
+      }
       if (header.kind !== 'control') this.entries += record.entries.length;
       onRecord?.(record);
     }
@@ -209,28 +220,70 @@ class Walk {
     }
   }
 
-  #hear(event: ControlEvent, report: (code: FindingCode, message: string) => void): void {
-    if (event.name === 'opened') this.#hearOpened(event, report);
-    if (event.name === 'closed') this.#isOpen = false;
+  #hear(event: ControlEvent, where: string): void {
+    if (event.name === 'opened') this.#hearOpened(event, where);
+    if (event.name === 'closed') this.#hearClosed(event, where);
+    if (event.name === 'interrupted') this.#numbers.add(event.sequence);
     if (event.name === 'gap') {
       this.declaredLost += event.count;
-      report(
-        'log.gap',
-        `${event.count} spans lost from ${event.from} to ${event.to}: ${event.cause}`,
-      );
+      if (event.first > 0 && event.last >= event.first) this.#numbers.add(event.first, event.last);
+      const message = `${event.count} spans lost from ${event.from} to ${event.to}: ${event.cause}`;
+      this.findings.add('log.gap', where, message);
     }
     if (event.name === 'recovered') {
-      report('log.recovered', `recovery cut ${event.byteLength} bytes from the end of the log`);
+      const message = `recovery cut ${event.byteLength} bytes from the end of the log`;
+      this.#cuts.push({ where, message });
     }
   }
 
-  #hearOpened(event: OpenedEvent, report: (code: FindingCode, message: string) => void): void {
+  #hearOpened(event: OpenedEvent, where: string): void {
     if (event.size !== this.#tree.size || !equalBytes(event.root, this.#tree.root())) {
-      report('record.opened', 'opened states another head than the log had');
+      this.findings.add('record.opened', where, 'opened states another head than the log had');
     }
-    if (this.#isOpen) report('log.unclean-end', 'the writer before did not close the log');
+    // The same process may lose its disk and open the log again: its numbers are summed at its end.
+    if (event.continues === undefined || !this.#isOpen) {
+      if (this.#isOpen) {
+        const message =
+          'the writer before did not close the log; what it had not sealed is unknown';
+        this.findings.add('log.unclean-end', where, message);
+      }
+      this.#endRun();
+    }
     this.#isOpen = true;
     this.#heartbeatMs = event.heartbeatMs;
+  }
+
+  /** The numbers of a process add up, or the difference is named (invariant 8). */
+  #hearClosed(event: ClosedEvent, where: string): void {
+    this.#isOpen = false;
+    const open = parseNumberRanges(event.open);
+    const missing = this.#numbers.missing(event.highest, open);
+    const adds = open !== undefined && !this.#numbers.isFull;
+    if (!adds)
+      this.findings.add('log.numbers', where, 'the numbers of this writer can not be summed');
+    else if (missing.count > 0) {
+      const message = `${missing.count} of ${event.highest} numbers are in no record: ${formatNumberRanges(missing.ranges)}`;
+      this.findings.add('log.numbers', where, message);
+    }
+    if (event.interrupted !== undefined) {
+      const message = `the writer was killed; ${event.interrupted} calls were interrupted, and the next start sealed which`;
+      this.findings.add('log.interrupted', where, message);
+    }
+    this.#endRun(adds && missing.count === 0);
+  }
+
+  /** What was cut is whole again if all numbers are accounted for across it (invariant 5). */
+  #endRun(isWhole = false): void {
+    for (const cut of this.#cuts) {
+      this.findings.add(isWhole ? 'log.recovered-whole' : 'log.recovered', cut.where, cut.message);
+    }
+    this.#cuts = [];
+    this.#numbers = new NumberRanges();
+  }
+
+  /** The log ends here: what no later record can account for is told. */
+  end(): void {
+    this.#endRun();
   }
 
   /** Milliseconds of silence beyond two heartbeats; 0 where the log is closed or its writer not late. */
@@ -356,6 +409,7 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
     }
   }
 
+  walk.end();
   const end = `segment ${lastName || '-'} record ${walk.records}`;
   const minimum = log.trust.minimumHead;
   if (walk.records < signedSize) {

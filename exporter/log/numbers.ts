@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Which of a writer's numbers were seen, as ranges, so that what was not seen can be named (invariant 8). Memory grows
+ * with the holes, not with the numbers. Takes every number as claimed; who claims it, the caller knows.
+ */
+import { equalBytes, fromLatin1 } from './bytes.ts';
+import { NUMBER_RANGE_COUNT_MAX } from './limits.ts';
+import { FieldCursor, LEN, VARINT } from './wire.ts';
+
+/** A range of numbers, both ends included. */
+export type NumberRange = readonly [first: number, last: number];
+
+/** Numbers that were not seen. */
+export interface Missing {
+  readonly count: number;
+  /** Ascending, the first {@link MISSING_LISTED_COUNT} of them. */
+  readonly ranges: readonly NumberRange[];
+}
+
+/** Ranges named in a finding; a person looks at the first ones, a program at the count. */
+export const MISSING_LISTED_COUNT: number = 16;
+
+export class NumberRanges {
+  /** Ascending, apart from each other by at least one number. */
+  readonly #ranges: [first: number, last: number][] = [];
+  #isFull = false;
+
+  /** True once numbers were left out because they were scattered over too many ranges: then nothing is known of holes. */
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
+  /** Highest number seen; 0 before the first. */
+  get highest(): number {
+    return this.#ranges.at(-1)?.[1] ?? 0;
+  }
+
+  add(first: number, last: number = first): void {
+    const newest = this.#ranges.at(-1);
+    // Nearly always the next number, or the next range.
+    if (newest !== undefined && first >= newest[0]) {
+      if (first <= newest[1] + 1) newest[1] = Math.max(newest[1], last);
+      else this.#insert(this.#ranges.length, first, last);
+      return;
+    }
+    // The first range that ends at or behind the number before `first`: all before it stay as they are.
+    let low = 0;
+    for (let high = this.#ranges.length; low < high; ) {
+      const middle = (low + high) >>> 1;
+      if (this.#ranges[middle]![1] < first - 1) low = middle + 1;
+      else high = middle;
+    }
+    let joined = 0;
+    let range: [number, number] = [first, last];
+    while (this.#ranges[low + joined] !== undefined && this.#ranges[low + joined]![0] <= last + 1) {
+      const other = this.#ranges[low + joined]!;
+      range = [Math.min(range[0], other[0]), Math.max(range[1], other[1])];
+      joined++;
+    }
+    if (joined === 0) this.#insert(low, first, last);
+    else this.#ranges.splice(low, joined, range);
+  }
+
+  /** Numbers from 1 to `highest` that are neither here nor in `open`. */
+  missing(highest: number, open: readonly NumberRange[] = []): Missing {
+    const known = new NumberRanges();
+    for (const [first, last] of this.#ranges) known.add(first, last);
+    for (const [first, last] of open) known.add(first, last);
+    const ranges: NumberRange[] = [];
+    let count = 0;
+    let next = 1;
+    const miss = (first: number, last: number): void => {
+      if (first > last) return;
+      count += last - first + 1;
+      if (ranges.length < MISSING_LISTED_COUNT) ranges.push([first, last]);
+    };
+    for (const [first, last] of known.#ranges) {
+      if (first > highest) break;
+      miss(next, first - 1);
+      next = last + 1;
+    }
+    miss(next, highest);
+    return { count, ranges };
+  }
+
+  #insert(at: number, first: number, last: number): void {
+    if (this.#ranges.length >= NUMBER_RANGE_COUNT_MAX) this.#isFull = true;
+    else this.#ranges.splice(at, 0, [first, last]);
+  }
+}
+
+/** `4,7-9` as ranges; undefined for what is no list of ascending ranges. A list cut short ends in `...`. */
+export function parseNumberRanges(text: string): NumberRange[] | undefined {
+  const whole = text.endsWith(',...') ? text.slice(0, -4) : text;
+  if (whole === '') return [];
+  const ranges: NumberRange[] = [];
+  let before = 0;
+  for (const part of whole.split(',')) {
+    const found = /^([1-9][0-9]{0,15})(?:-([1-9][0-9]{0,15}))?$/.exec(part);
+    const first = Number(found?.[1]);
+    const last = Number(found?.[2] ?? found?.[1]);
+    if (found === null || first <= before || last < first || last > Number.MAX_SAFE_INTEGER) {
+      return undefined;
+    }
+    ranges.push([first, last]);
+    before = last;
+  }
+  return ranges;
+}
+
+/** `4,7-9`: the inverse of {@link parseNumberRanges}. */
+export function formatNumberRanges(ranges: readonly NumberRange[]): string {
+  return ranges
+    .map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`))
+    .join(',');
+}
+
+const SEQUENCE_KEY = fromLatin1('aigov.sequence');
+/** TracesData.resource_spans, ResourceSpans.scope_spans, ScopeSpans.spans: each the last field of an entry's level. */
+const CHILD_NUMBERS = [1, 2, 2];
+const SPAN_ATTRIBUTES = 9;
+
+/** `aigov.sequence` of the span of a `traces` entry; undefined where it has none, or none that is a number. */
+export function sequenceOf(entry: Uint8Array): number | undefined {
+  let start = 0;
+  let end = entry.length;
+  for (const child of CHILD_NUMBERS) {
+    const cursor = new FieldCursor(entry, start, end);
+    while (cursor.next()) {
+      if (cursor.number !== child || cursor.wireType !== LEN) continue;
+      start = cursor.valueStart;
+      end = cursor.valueEnd;
+    }
+  }
+  const span = new FieldCursor(entry, start, end);
+  while (span.next()) {
+    if (span.number !== SPAN_ATTRIBUTES || span.wireType !== LEN) continue;
+    const sequence = sequenceIn(entry, span.valueStart, span.valueEnd);
+    if (sequence !== undefined) return sequence;
+  }
+  return undefined;
+}
+
+function sequenceIn(entry: Uint8Array, start: number, end: number): number | undefined {
+  const pair = new FieldCursor(entry, start, end);
+  let isSequence = false;
+  while (pair.next()) {
+    const { number, valueStart, valueEnd } = pair;
+    if (number === 1) isSequence = equalBytes(entry.subarray(valueStart, valueEnd), SEQUENCE_KEY);
+    if (number !== 2 || !isSequence) continue;
+    const value = new FieldCursor(entry, valueStart, valueEnd);
+    while (value.next()) {
+      if (value.number !== 3 || value.wireType !== VARINT) continue;
+      let sequence = 0;
+      for (let at = value.valueEnd - 1; at >= value.valueStart; at--) {
+        sequence = sequence * 128 + (entry[at]! & 0x7f);
+      }
+      return Number.isSafeInteger(sequence) && sequence > 0 ? sequence : undefined;
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The journal of calls that started: one write each, before the model is called, so that the next start can tell which
+ * calls a killed process left without an end (invariant 8). Survives SIGKILL; a power cut only where each write is
+ * synced. Operational: it is read by the writer alone, and what it told is sealed before it is deleted.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import type { Files } from './files.ts';
+
+/** A call that started. */
+export interface IntentRecord {
+  readonly sequence: number;
+  readonly traceId: string;
+  readonly spanId: string;
+  /** Milliseconds since 1970. */
+  readonly startedMs: number;
+  /** Empty where the start did not tell. Cut to {@link MODEL_BYTE_LENGTH} bytes. */
+  readonly model: string;
+}
+
+/** What a journal says of one run of a writer. */
+export interface Intents {
+  /** Index of the `opened` record that the run began with. */
+  readonly run: number;
+  /** All spans of the intents listed that are sealed are in this record or later ones. */
+  readonly fromRecord: number;
+  /** Highest number given out. */
+  readonly highest: number;
+  /** False where the machine was restarted since: the last intents may never have reached the disk. */
+  readonly isWhole: boolean;
+  readonly intents: readonly IntentRecord[];
+}
+
+/** Fixed, so that a torn end is recognised by its length: number, ids, time, model, CRC-32. */
+const ENTRY_BYTE_LENGTH = 112;
+const MODEL_BYTE_LENGTH = 64;
+const CRC_AT = ENTRY_BYTE_LENGTH - 4;
+const MAGIC = 'sealspan/intents@1\n';
+const ROTATE_ENTRY_COUNT = 16_384;
+const NAME = /^intents-[0-9]{16}-[0-9]{6}$/;
+
+export interface JournalOptions {
+  readonly files: Files;
+  /** The log directory. */
+  readonly dir: string;
+  /** Index of the `opened` record of this run. */
+  readonly run: number;
+  /** Sync each write: for `sync` mode. */
+  readonly isSync: boolean;
+  /** Highest record index that was acknowledged, or `run`. */
+  readonly newestRecord: () => number;
+  /** Calls whose spans are neither sealed nor declared lost. */
+  readonly unsettled: () => Iterable<IntentRecord>;
+  /** Entries after which a new file begins, with the calls that still run: neither disk nor start-up grows with age. */
+  readonly rotateEntryCount?: number;
+}
+
+export class IntentJournal {
+  readonly #options: JournalOptions;
+  #file = -1;
+  #name = '';
+  #generation = 0;
+  #entryCount = 0;
+  #highest = 0;
+  readonly #entry: Buffer = Buffer.alloc(ENTRY_BYTE_LENGTH);
+
+  /**
+   * Begins the journal of a run.
+   * @throws Error of the file system
+   */
+  constructor(options: JournalOptions) {
+    this.#options = options;
+    this.#rotate();
+  }
+
+  /**
+   * Writes an intent; when this returns it survives the end of this process.
+   * @throws Error of the file system: the call is then in no journal
+   */
+  write(intent: IntentRecord): void {
+    const { files, isSync, rotateEntryCount = ROTATE_ENTRY_COUNT } = this.#options;
+    if (this.#entryCount >= rotateEntryCount) this.#rotate();
+    this.#highest = Math.max(this.#highest, intent.sequence);
+    encodeIntent(intent, this.#entry);
+    files.append(this.#file, this.#entry);
+    if (isSync) files.sync(this.#file);
+    this.#entryCount++;
+  }
+
+  /** The run ended in order: its journal has nothing to tell. */
+  remove(): void {
+    const { files, dir } = this.#options;
+    files.close(this.#file);
+    this.#file = -1;
+    files.remove(join(dir, this.#name));
+  }
+
+  #rotate(): void {
+    const { files, dir, run, isSync } = this.#options;
+    const before = this.#name;
+    const unsettled = [...this.#options.unsettled()];
+    const header = encodeJournalHeader({
+      run,
+      fromRecord: this.#options.newestRecord(),
+      highest: this.#highest,
+      bootId: bootId(),
+    });
+    const entries = unsettled.map((intent) => {
+      const entry = Buffer.alloc(ENTRY_BYTE_LENGTH);
+      encodeIntent(intent, entry);
+      return entry;
+    });
+    const name = `intents-${String(run).padStart(16, '0')}-${String(this.#generation++).padStart(6, '0')}`;
+    const file = files.open(join(dir, name), 'create');
+    // A crash in here leaves two journals of one run; both are read, and a torn one tells nothing that the other lacks.
+    files.append(file, Buffer.concat([header, ...entries]));
+    if (isSync) {
+      files.sync(file);
+      files.syncDirectory(dir);
+    }
+    if (this.#file >= 0) {
+      files.close(this.#file);
+      files.remove(join(dir, before));
+    }
+    this.#file = file;
+    this.#name = name;
+    this.#entryCount = 0;
+  }
+}
+
+/** What the journals in a log directory say, by run in ascending order, and their names. */
+export function readIntents(
+  files: Files,
+  dir: string,
+): { readonly intents: readonly Intents[]; readonly names: readonly string[] } {
+  const names = (files.list(dir) ?? []).filter((name) => NAME.test(name));
+  const runs = new Map<number, Intents>();
+  for (const name of names) {
+    const bytes = files.readAll(join(dir, name));
+    const one = bytes === undefined ? undefined : parseJournal(bytes);
+    if (one === undefined) continue;
+    const before = runs.get(one.run);
+    if (before === undefined) {
+      runs.set(one.run, one);
+      continue;
+    }
+    const known = new Set(before.intents.map(({ sequence }) => sequence));
+    runs.set(one.run, {
+      run: one.run,
+      fromRecord: Math.min(before.fromRecord, one.fromRecord),
+      highest: Math.max(before.highest, one.highest),
+      isWhole: before.isWhole && one.isWhole,
+      intents: [...before.intents, ...one.intents.filter(({ sequence }) => !known.has(sequence))],
+    });
+  }
+  return { intents: [...runs.values()].sort((a, b) => a.run - b.run), names };
+}
+
+function parseJournal(bytes: Uint8Array): Intents | undefined {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const headerEnd = buffer.indexOf('\n\n');
+  const found =
+    headerEnd < 0
+      ? null
+      : /^sealspan\/intents@1\nrun ([0-9]{1,16})\nfrom ([0-9]{1,16})\nhighest ([0-9]{1,16})\nboot (\S*)$/.exec(
+          buffer.toString('latin1', 0, headerEnd),
+        );
+  if (found === null) return undefined;
+  const [, run, fromRecord, highestBefore, boot] = found;
+  const intents: IntentRecord[] = [];
+  let highest = Number(highestBefore);
+  for (let at = headerEnd + 2; at + ENTRY_BYTE_LENGTH <= buffer.length; at += ENTRY_BYTE_LENGTH) {
+    const entry = buffer.subarray(at, at + ENTRY_BYTE_LENGTH);
+    if (crc32(entry.subarray(0, CRC_AT)) !== entry.readUInt32LE(CRC_AT)) break;
+    const model = entry.subarray(44, CRC_AT);
+    const intent: IntentRecord = {
+      sequence: Number(entry.readBigUInt64LE(0)),
+      traceId: entry.toString('hex', 8, 24),
+      spanId: entry.toString('hex', 24, 32),
+      startedMs: Number(entry.readBigUInt64LE(32)),
+      model: model.toString('utf8', 0, entry.readUInt32LE(40)),
+    };
+    highest = Math.max(highest, intent.sequence);
+    intents.push(intent);
+  }
+  return {
+    run: Number(run),
+    fromRecord: Number(fromRecord),
+    highest,
+    isWhole: boot !== '' && boot === bootId(),
+    intents,
+  };
+}
+
+function encodeIntent(intent: IntentRecord, entry: Buffer): void {
+  entry.fill(0);
+  entry.writeBigUInt64LE(BigInt(intent.sequence), 0);
+  entry.write(intent.traceId, 8, 16, 'hex');
+  entry.write(intent.spanId, 24, 8, 'hex');
+  entry.writeBigUInt64LE(BigInt(Math.max(0, Math.trunc(intent.startedMs))), 32);
+  const written = entry.write(intent.model, 44, MODEL_BYTE_LENGTH, 'utf8');
+  entry.writeUInt32LE(written, 40);
+  entry.writeUInt32LE(crc32(entry.subarray(0, CRC_AT)), CRC_AT);
+}
+
+function encodeJournalHeader(header: {
+  readonly run: number;
+  readonly fromRecord: number;
+  readonly highest: number;
+  readonly bootId: string;
+}): Buffer {
+  const { run, fromRecord, highest, bootId: boot } = header;
+  return Buffer.from(
+    `${MAGIC}run ${run}\nfrom ${fromRecord}\nhighest ${highest}\nboot ${boot}\n\n`,
+  );
+}
+
+/** Names the time since the machine was started; empty where the system has no name for it. */
+function bootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+  } catch {
+    return '';
+  }
+}
