@@ -9,10 +9,12 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { nodeFiles } from '../exporter/node/files.ts';
 import {
+  beginJournal,
   IntentJournal,
   type IntentRecord,
   type JournalOptions,
   readIntents,
+  removeJournals,
 } from '../exporter/node/intents.ts';
 import { MemoryDisk } from './support/faulty-files.ts';
 
@@ -33,6 +35,7 @@ function openDisk(): MemoryDisk {
 }
 
 function begin(disk: MemoryDisk, options: Partial<JournalOptions> = {}): IntentJournal {
+  beginJournal(disk, DIR, options.run ?? 7);
   return new IntentJournal({
     files: disk,
     dir: DIR,
@@ -55,10 +58,10 @@ test('what was written is read, in order', () => {
   const journal = begin(disk);
   const written = [intent(1), intent(2, ''), intent(3, 'm'.repeat(100))];
   for (const one of written) journal.write(one);
-  expect(readIntents(disk, DIR).intents).toEqual([
+  expect(readIntents(disk, DIR)).toEqual([
     {
       run: 7,
-      fromRecord: 9,
+      fromRecord: 7,
       highest: 3,
       isWhole: true,
       intents: [intent(1), intent(2, ''), intent(3, 'm'.repeat(64))],
@@ -70,8 +73,13 @@ test('a run that ended in order leaves nothing', () => {
   const disk = openDisk();
   const journal = begin(disk);
   journal.write(intent(1));
-  journal.remove();
-  expect(readIntents(disk, DIR)).toEqual({ intents: [], names: [] });
+  journal.close();
+  journal.write(intent(2));
+  begin(disk, { run: 9 });
+  removeJournals(disk, DIR, 7);
+  expect(readIntents(disk, DIR).map(({ run, highest }) => [run, highest])).toEqual([[7, 1]]);
+  removeJournals(disk, DIR);
+  expect(disk.list(DIR)).toEqual([]);
 });
 
 test('a journal cut at any byte gives the whole intents before the cut', () => {
@@ -87,7 +95,7 @@ test('a journal cut at any byte gives the whole intents before the cut', () => {
     cut.append(file, bytes.subarray(0, length));
     const whole = Math.max(0, Math.floor((length - headerLength) / 112));
     const expected = length < headerLength ? [] : [1, 2, 3].slice(0, whole);
-    const { intents } = readIntents(cut, DIR);
+    const intents = readIntents(cut, DIR);
     expect(intents.flatMap((run) => run.intents.map(({ sequence }) => sequence))).toEqual(expected);
   }
 });
@@ -103,7 +111,7 @@ test('an intent with a wrong byte ends the journal', () => {
     const copy = bytes.slice();
     copy[at] = (copy[at] as number) ^ 1;
     damaged.append(damaged.open(path, 'create'), copy);
-    const [run] = readIntents(damaged, DIR).intents;
+    const [run] = readIntents(damaged, DIR);
     expect(run?.intents.map(({ sequence }) => sequence)).toEqual([1]);
   }
 });
@@ -124,7 +132,7 @@ describe('a journal that grew', () => {
     newestRecord = 50;
     journal.write(intent(101));
     expect(nameOf(disk)).not.toBe(first);
-    expect(readIntents(disk, DIR).intents).toEqual([
+    expect(readIntents(disk, DIR)).toEqual([
       {
         run: 7,
         fromRecord: 50,
@@ -137,16 +145,22 @@ describe('a journal that grew', () => {
 
   test('and was killed between the two files gives the union of both', () => {
     const disk = openDisk();
-    const first = begin(disk);
+    const first = begin(disk, {
+      newestRecord: () => 20,
+      unsettled: () => [intent(3)],
+      rotateEntryCount: 3,
+    });
     for (const sequence of [1, 2, 3]) first.write(intent(sequence));
     const old = disk.readAll(nameOf(disk)) as Uint8Array;
     const both = openDisk();
-    const second = begin(both, { newestRecord: () => 20, unsettled: () => [intent(3)] });
-    second.write(intent(4));
-    both.append(both.open(join(DIR, 'intents-0000000000000007-000009'), 'create'), old);
-    const [run] = readIntents(both, DIR).intents;
+    both.append(both.open(nameOf(disk), 'create'), old);
+    first.write(intent(4));
+    const young = disk.readAll(nameOf(disk)) as Uint8Array;
+    both.append(both.open(nameOf(disk), 'create'), young);
+    expect(both.list(DIR)).toHaveLength(2);
+    const [run] = readIntents(both, DIR);
     expect(run?.intents.map(({ sequence }) => sequence).sort()).toEqual([1, 2, 3, 4]);
-    expect(run?.fromRecord).toBe(9);
+    expect(run?.fromRecord).toBe(7);
     expect(run?.highest).toBe(4);
   });
 });
@@ -157,9 +171,7 @@ test('runs are told apart, and other files are left alone', () => {
   begin(disk, { run: 4 }).write(intent(2));
   disk.open(join(DIR, 'checkpoint'), 'create');
   disk.open(join(DIR, 'intents-foreign'), 'create');
-  const { intents, names } = readIntents(disk, DIR);
-  expect(intents.map(({ run }) => run)).toEqual([4, 30]);
-  expect(names).toHaveLength(2);
+  expect(readIntents(disk, DIR).map(({ run }) => run)).toEqual([4, 30]);
 });
 
 test('a killed process leaves every intent it wrote', async () => {
@@ -169,7 +181,7 @@ test('a killed process leaves every intent it wrote', async () => {
     const [written] = (await once(child, 'message')) as [number];
     child.kill('SIGKILL');
     await once(child, 'exit');
-    const [run] = readIntents(nodeFiles, dir).intents;
+    const [run] = readIntents(nodeFiles, dir);
     expect(run?.intents.length).toBeGreaterThanOrEqual(written);
     expect(run?.intents.map(({ sequence }) => sequence)).toEqual(
       Array.from({ length: run?.intents.length ?? 0 }, (_, at) => at + 1),

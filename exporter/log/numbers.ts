@@ -35,6 +35,11 @@ export class NumberRanges {
     return this.#ranges.at(-1)?.[1] ?? 0;
   }
 
+  has(number: number): boolean {
+    const range = this.#ranges[this.#firstReaching(number)];
+    return range !== undefined && range[0] <= number;
+  }
+
   add(first: number, last: number = first): void {
     const newest = this.#ranges.at(-1);
     // Nearly always the next number, or the next range.
@@ -43,13 +48,8 @@ export class NumberRanges {
       else this.#insert(this.#ranges.length, first, last);
       return;
     }
-    // The first range that ends at or behind the number before `first`: all before it stay as they are.
-    let low = 0;
-    for (let high = this.#ranges.length; low < high; ) {
-      const middle = (low + high) >>> 1;
-      if (this.#ranges[middle]![1] < first - 1) low = middle + 1;
-      else high = middle;
-    }
+    // The first range that `first` lies in or right behind: all before it stay as they are.
+    const low = this.#firstReaching(first - 1);
     let joined = 0;
     let range: [number, number] = [first, last];
     while (this.#ranges[low + joined] !== undefined && this.#ranges[low + joined]![0] <= last + 1) {
@@ -81,6 +81,17 @@ export class NumberRanges {
     }
     miss(next, highest);
     return { count, ranges };
+  }
+
+  /** Index of the first range that ends at `number` or behind it. */
+  #firstReaching(number: number): number {
+    let low = 0;
+    for (let high = this.#ranges.length; low < high; ) {
+      const middle = (low + high) >>> 1;
+      if (this.#ranges[middle]![1] < number) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   #insert(at: number, first: number, last: number): void {

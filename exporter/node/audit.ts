@@ -3,9 +3,13 @@
  * The audit of one process: capture on the event loop, sealing on a thread of its own, and what joins the two.
  * Opening it either succeeds before it returns or fails with what to do about it; after that nothing of it throws.
  */
-import type { WriterCounters } from '../log/control.ts';
-import { type Capture, type CaptureStats, createCapture } from './capture.ts';
+import { ATTR_GEN_AI_REQUEST_MODEL } from '../../semconv/index.ts';
+import type { InterruptedEvent, WriterCounters } from '../log/control.ts';
+import { type Capture, type CaptureStats, createCapture, type Intent } from './capture.ts';
 import { type Config, type ConfigInput, readConfig } from './config.ts';
+import { nodeFiles } from './files.ts';
+import { IntentJournal, type IntentRecord } from './intents.ts';
+import { interruptedEvent } from './interrupted.ts';
 import type { ConsumerStatus, SealingConfig, SealingState } from './protocol.ts';
 import type { LiveSpanLike } from './sdk-shapes.ts';
 import { IN_PROCESS, SealingClient } from './sealing-client.ts';
@@ -48,6 +52,7 @@ export function openAudit(input: ConfigInput = {}, hooks: AuditHooks = {}): Audi
 export function openAuditWith(config: Config, hooks: AuditHooks = {}): Audit {
   const sealing = new SealingClient(sealingConfig(config), hooks.onReport ?? (() => {}));
   const isSync = config.mode === 'sync';
+  const calls = new RunningCalls(sealing.state, isSync);
   const capture = createCapture({
     submit: (chunk) => {
       const outcome = sealing.submit(chunk.bytes, IN_PROCESS, countersOf(capture));
@@ -56,6 +61,8 @@ export function openAuditWith(config: Config, hooks: AuditHooks = {}): Audit {
     },
     forwarding: config.forwarding,
     sync: isSync,
+    onIntent: (intent) => calls.start(intent),
+    onSettled: (sequence, recordIndex) => calls.settle(sequence, recordIndex),
     onLost: ({ count, firstSequence, lastSequence, cause }) => {
       const now = new Date().toISOString();
       sealing.declareGap({
@@ -76,7 +83,7 @@ export function openAuditWith(config: Config, hooks: AuditHooks = {}): Audit {
   };
   const closeSync = (): void => {
     capture.drainSync();
-    sealing.closeSync(countersOf(capture));
+    sealing.closeSync(countersOf(capture), calls.end());
   };
   // The last moment: what is still in memory is sealed, and the log closed, before the process is gone.
   process.once('exit', closeSync);
@@ -94,6 +101,53 @@ export function openAuditWith(config: Config, hooks: AuditHooks = {}): Audit {
     },
     closeSync,
   };
+}
+
+/** Calls that still run when a process ends in order are told one by one, up to here; the rest as ranges of numbers. */
+const INTERRUPTED_COUNT_MAX = 4096;
+
+/** Calls that started and are not settled: in the journal for a process that is killed, in the log at an end in order. */
+class RunningCalls {
+  readonly #journal: IntentJournal;
+  readonly #running = new Map<number, IntentRecord>();
+  #newestRecord: number;
+
+  constructor({ logDirectory, run }: SealingState, isSync: boolean) {
+    this.#newestRecord = run;
+    this.#journal = new IntentJournal({
+      files: nodeFiles,
+      dir: logDirectory,
+      run,
+      isSync,
+      newestRecord: () => this.#newestRecord,
+      unsettled: () => this.#running.values(),
+    });
+  }
+
+  start({ sequence, traceId, spanId, startTime, attributes }: Intent): void {
+    const model = attributes[ATTR_GEN_AI_REQUEST_MODEL];
+    const intent: IntentRecord = {
+      sequence,
+      traceId,
+      spanId,
+      startedMs: startTime[0] * 1000 + Math.trunc(startTime[1] / 1e6),
+      model: typeof model === 'string' ? model : '',
+    };
+    this.#running.set(sequence, intent);
+    this.#journal.write(intent);
+  }
+
+  settle(sequence: number, recordIndex: number | undefined): void {
+    this.#running.delete(sequence);
+    if (recordIndex !== undefined && recordIndex > this.#newestRecord) {
+      this.#newestRecord = recordIndex;
+    }
+  }
+
+  end(): InterruptedEvent[] {
+    this.#journal.close();
+    return [...this.#running.values()].slice(0, INTERRUPTED_COUNT_MAX).map(interruptedEvent);
+  }
 }
 
 const OPEN_TEXT_LENGTH_MAX = 1000;
@@ -126,6 +180,7 @@ export function sealingConfig(config: Config): SealingConfig {
     originBase: config.originBase,
     originIsChosen: config.originIsChosen,
     keyPem: config.keyPem,
+    numbers: true,
     configurationHash: config.hash,
     groupCommitMs: config.mode === 'sync' ? 0 : config.groupCommitMs,
     checkpointMs: config.checkpointMs,

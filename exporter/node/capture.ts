@@ -9,6 +9,7 @@ import type { SpanContext } from '@opentelemetry/api';
 import { ATTR_AIGOV_SEQUENCE, isGoverned, type SpanFacts } from '../../semconv/index.ts';
 import { Captured, type Chunk, type Loss, PendingSpans, type SealOutcome } from './pending.ts';
 import {
+  type AttributesLike,
   EXPORT_FAILED,
   type HrTimeLike,
   type LiveSpanLike,
@@ -26,6 +27,8 @@ export interface Intent {
   readonly traceId: string;
   readonly spanId: string;
   readonly startTime: HrTimeLike;
+  /** Attributes at the start. */
+  readonly attributes: AttributesLike;
 }
 
 /**
@@ -42,6 +45,8 @@ export interface CaptureOptions {
   readonly onLost?: (loss: Loss) => void;
   /** Hears of every number before anything is done with it. */
   readonly onIntent?: (intent: Intent) => void;
+  /** Hears of every number once its span is sealed or lost: with the record it is in, or undefined. */
+  readonly onSettled?: (sequence: number, recordIndex: number | undefined) => void;
   /** May set attributes on a governed span that just started. */
   readonly onGovernedStart?: (span: LiveSpanLike) => void;
   /** Which spans belong into the log; the markers of `semconv` unless given. Asked for every span of the service. */
@@ -170,7 +175,7 @@ class SpanCapture implements Capture {
         gatherDelayMs: quantity('gatherDelayMs', options.gatherDelayMs ?? 10),
         resourceDelayMsMax: quantity('resourceDelayMsMax', options.resourceDelayMsMax ?? 1000),
       },
-      (captured) => this.forgetLater(captured.context.spanId),
+      (captured) => this.settled(captured),
     );
     this.processor = {
       onStart: (span) => this.guard(() => this.onStart(span)),
@@ -334,7 +339,8 @@ class SpanCapture implements Capture {
     this.byId.set(spanId, captured);
     const { onIntent } = this.options;
     if (onIntent !== undefined) {
-      this.guard(() => onIntent({ sequence, traceId, spanId, startTime: span.startTime }));
+      const { startTime, attributes } = span;
+      this.guard(() => onIntent({ sequence, traceId, spanId, startTime, attributes }));
     }
     return captured;
   }
@@ -359,6 +365,15 @@ class SpanCapture implements Capture {
     if (captured !== undefined) return captured;
     const candidate = this.byId.get(context.spanId);
     return candidate?.context.traceId === context.traceId ? candidate : undefined;
+  }
+
+  private settled(captured: Captured): void {
+    this.forgetLater(captured.context.spanId);
+    const { onSettled } = this.options;
+    if (onSettled === undefined) return;
+    const { sequence, outcome } = captured;
+    const recordIndex = outcome?.status === 'sealed' ? outcome.recordIndex : undefined;
+    this.guard(() => onSettled(sequence, recordIndex));
   }
 
   /** A ring, so that the map of ids does not grow with the age of the process. */

@@ -57,22 +57,47 @@ export interface JournalOptions {
   readonly rotateEntryCount?: number;
 }
 
+/**
+ * Begins the journal of a run, before its `opened` record is written: a run that leaves no journal is one whose journal
+ * was deleted.
+ * @throws Error of the file system
+ */
+export function beginJournal(files: Files, dir: string, run: number): void {
+  const file = files.open(join(dir, nameOf(run, 0)), 'truncate');
+  try {
+    files.append(file, encodeJournalHeader({ run, fromRecord: run, highest: 0 }));
+    files.sync(file);
+  } finally {
+    files.close(file);
+  }
+  files.syncDirectory(dir);
+}
+
+/** Removes the journals of all runs, or of all but one. */
+export function removeJournals(files: Files, dir: string, exceptRun?: number): void {
+  const kept = exceptRun === undefined ? undefined : nameOf(exceptRun, 0).slice(0, RUN_NAME_LENGTH);
+  for (const name of journalNames(files, dir)) {
+    if (name.slice(0, RUN_NAME_LENGTH) !== kept) files.remove(join(dir, name));
+  }
+}
+
+/** The journal of the run that goes on now. */
 export class IntentJournal {
   readonly #options: JournalOptions;
-  #file = -1;
-  #name = '';
+  #file: number;
   #generation = 0;
   #entryCount = 0;
   #highest = 0;
   readonly #entry: Buffer = Buffer.alloc(ENTRY_BYTE_LENGTH);
 
   /**
-   * Begins the journal of a run.
+   * Goes on with what {@link beginJournal} began.
    * @throws Error of the file system
    */
   constructor(options: JournalOptions) {
     this.#options = options;
-    this.#rotate();
+    const { files, dir, run } = options;
+    this.#file = files.open(join(dir, nameOf(run, 0)), 'existing');
   }
 
   /**
@@ -81,6 +106,7 @@ export class IntentJournal {
    */
   write(intent: IntentRecord): void {
     const { files, isSync, rotateEntryCount = ROTATE_ENTRY_COUNT } = this.#options;
+    if (this.#file < 0) return;
     if (this.#entryCount >= rotateEntryCount) this.#rotate();
     this.#highest = Math.max(this.#highest, intent.sequence);
     encodeIntent(intent, this.#entry);
@@ -89,55 +115,55 @@ export class IntentJournal {
     this.#entryCount++;
   }
 
-  /** The run ended in order: its journal has nothing to tell. */
-  remove(): void {
-    const { files, dir } = this.#options;
-    files.close(this.#file);
+  /** Gives the file back; what is written later goes nowhere. */
+  close(): void {
+    if (this.#file >= 0) this.#options.files.close(this.#file);
     this.#file = -1;
-    files.remove(join(dir, this.#name));
   }
 
   #rotate(): void {
     const { files, dir, run, isSync } = this.#options;
-    const before = this.#name;
-    const unsettled = [...this.#options.unsettled()];
     const header = encodeJournalHeader({
       run,
       fromRecord: this.#options.newestRecord(),
       highest: this.#highest,
-      bootId: bootId(),
     });
-    const entries = unsettled.map((intent) => {
+    const entries: Buffer[] = [];
+    for (const intent of this.#options.unsettled()) {
       const entry = Buffer.alloc(ENTRY_BYTE_LENGTH);
       encodeIntent(intent, entry);
-      return entry;
-    });
-    const name = `intents-${String(run).padStart(16, '0')}-${String(this.#generation++).padStart(6, '0')}`;
-    const file = files.open(join(dir, name), 'create');
+      entries.push(entry);
+    }
+    const before = join(dir, nameOf(run, this.#generation));
+    const file = files.open(join(dir, nameOf(run, this.#generation + 1)), 'create');
     // A crash in here leaves two journals of one run; both are read, and a torn one tells nothing that the other lacks.
     files.append(file, Buffer.concat([header, ...entries]));
     if (isSync) {
       files.sync(file);
       files.syncDirectory(dir);
     }
-    if (this.#file >= 0) {
-      files.close(this.#file);
-      files.remove(join(dir, before));
-    }
+    files.close(this.#file);
     this.#file = file;
-    this.#name = name;
+    this.#generation++;
     this.#entryCount = 0;
+    files.remove(before);
   }
 }
 
-/** What the journals in a log directory say, by run in ascending order, and their names. */
-export function readIntents(
-  files: Files,
-  dir: string,
-): { readonly intents: readonly Intents[]; readonly names: readonly string[] } {
-  const names = (files.list(dir) ?? []).filter((name) => NAME.test(name));
+function journalNames(files: Files, dir: string): string[] {
+  return (files.list(dir) ?? []).filter((name) => NAME.test(name));
+}
+
+const RUN_NAME_LENGTH = 'intents-'.length + 16;
+
+function nameOf(run: number, generation: number): string {
+  return `intents-${String(run).padStart(16, '0')}-${String(generation).padStart(6, '0')}`;
+}
+
+/** What the journals in a log directory say, by run in ascending order. */
+export function readIntents(files: Files, dir: string): Intents[] {
   const runs = new Map<number, Intents>();
-  for (const name of names) {
+  for (const name of journalNames(files, dir)) {
     const bytes = files.readAll(join(dir, name));
     const one = bytes === undefined ? undefined : parseJournal(bytes);
     if (one === undefined) continue;
@@ -155,7 +181,7 @@ export function readIntents(
       intents: [...before.intents, ...one.intents.filter(({ sequence }) => !known.has(sequence))],
     });
   }
-  return { intents: [...runs.values()].sort((a, b) => a.run - b.run), names };
+  return [...runs.values()].sort((a, b) => a.run - b.run);
 }
 
 function parseJournal(bytes: Uint8Array): Intents | undefined {
@@ -209,12 +235,10 @@ function encodeJournalHeader(header: {
   readonly run: number;
   readonly fromRecord: number;
   readonly highest: number;
-  readonly bootId: string;
 }): Buffer {
-  const { run, fromRecord, highest, bootId: boot } = header;
-  return Buffer.from(
-    `${MAGIC}run ${run}\nfrom ${fromRecord}\nhighest ${highest}\nboot ${boot}\n\n`,
-  );
+  const { run, fromRecord, highest } = header;
+  const lines = [`run ${run}`, `from ${fromRecord}`, `highest ${highest}`, `boot ${bootId()}`];
+  return Buffer.from(`${MAGIC}${lines.join('\n')}\n\n`);
 }
 
 /** Names the time since the machine was started; empty where the system has no name for it. */

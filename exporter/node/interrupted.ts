@@ -6,13 +6,18 @@
  */
 import { join } from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
-import { type ControlEvent, controlText, parseControl } from '../log/control.ts';
+import {
+  type ControlEvent,
+  controlText,
+  type InterruptedEvent,
+  parseControl,
+} from '../log/control.ts';
 import { splitPayload } from '../log/entries.ts';
 import { PAYLOAD_BYTE_LENGTH_MAX } from '../log/limits.ts';
 import { NumberRanges, sequenceOf } from '../log/numbers.ts';
 import { type Frame, parseSegmentName, readFrames, segmentName } from '../log/segment.ts';
 import type { Files } from './files.ts';
-import { type Intents, readIntents } from './intents.ts';
+import { type IntentRecord, type Intents, readIntents } from './intents.ts';
 
 export interface EndOfRunOptions {
   readonly files: Files;
@@ -27,25 +32,14 @@ export interface EndOfRunOptions {
 /** Events that end the run of a killed process, `closed` last; none where it ended in order, or nobody can tell. */
 export function endOfRun(options: EndOfRunOptions): ControlEvent[] {
   const { files, dir, size } = options;
-  const run = readIntents(files, dir).intents.findLast((one) => one.run < size);
+  const run = readIntents(files, dir).findLast((one) => one.run < size);
   if (run === undefined || (options.numbers && !run.isWhole)) return [];
   const sealed = readRun(options, run);
   if (sealed === undefined) return [];
-  const interrupted = run.intents.filter(
-    ({ sequence }) => sealed.numbers.missing(sequence, [[1, sequence - 1]]).count > 0,
-  );
+  const interrupted = run.intents.filter(({ sequence }) => !sealed.numbers.has(sequence));
   const ended = run.highest - interrupted.length;
   return [
-    ...interrupted.map(
-      ({ sequence, traceId, spanId, startedMs, model }): ControlEvent => ({
-        name: 'interrupted',
-        sequence,
-        traceId,
-        spanId,
-        startedMs,
-        ...(model === '' ? {} : { model: controlText(model) }),
-      }),
-    ),
+    ...interrupted.map(interruptedEvent),
     {
       name: 'closed',
       started: run.highest,
@@ -57,6 +51,19 @@ export function endOfRun(options: EndOfRunOptions): ControlEvent[] {
       interrupted: interrupted.length,
     },
   ];
+}
+
+/** What is sealed of a call of which no end will be. */
+export function interruptedEvent(intent: IntentRecord): InterruptedEvent {
+  const { sequence, traceId, spanId, startedMs, model } = intent;
+  return {
+    name: 'interrupted',
+    sequence,
+    traceId,
+    spanId,
+    startedMs,
+    ...(model === '' ? {} : { model: controlText(model) }),
+  };
 }
 
 /** Numbers that the log accounts for since the journal began; undefined where the run is not the newest, or ended. */

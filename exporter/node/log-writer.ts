@@ -58,6 +58,12 @@ export interface LogWriterOptions {
   /** A segment is finished at this many bytes, or at this age, whichever comes first. */
   readonly segmentByteLengthMax: number;
   readonly segmentAgeMsMax: number;
+  /** Highest number given out, where the process that wrote this log opens it anew. */
+  readonly continues?: number | undefined;
+  /** What to seal for the process that wrote before and did not close the log; asked at open, with its size. */
+  readonly endOfRun?: ((size: number) => readonly ControlEvent[]) | undefined;
+  /** Told, right before it is written, which index the `opened` record will have. */
+  readonly onOpening?: ((index: number) => void) | undefined;
   /** A record to look for at open; {@link LogWriter.holdsInDoubt} tells whether it is there. */
   readonly inDoubt?: RecordInDoubt | undefined;
 }
@@ -72,6 +78,9 @@ const SEGMENTS = 'segments';
 const CHECKPOINT = 'checkpoint';
 const SIGNING = 'signing';
 const RECOVERY = 'recovery';
+
+/** Events of one record: far below what a record may hold, far above what a start has to tell. */
+const CONTROL_ENTRY_COUNT = 4096;
 
 /** Level 1: the payload is on its way to a disk that costs less than the core. */
 const COMPRESSION_LEVEL = 1;
@@ -285,15 +294,25 @@ export class LogWriter {
     if (size < this.#signed.size) {
       throw new DamagedLogError(`${size} records, but ${this.#signed.size} were signed`);
     }
+    const { continues, endOfRun, onOpening } = this.#options;
+    const end = (continues === undefined && size > 0 && endOfRun?.(size)) || [];
+    // What was cut belongs to the run that ends, so that its numbers can make up for it. A crash in here: the next
+    // start seals the rest again, which is true twice.
+    const events = end.length === 0 ? [] : [...recovered, ...end];
+    for (let at = 0; at < events.length; at += CONTROL_ENTRY_COUNT) {
+      this.appendControl(events.slice(at, at + CONTROL_ENTRY_COUNT));
+    }
+    if (continues === undefined) onOpening?.(this.#tree.size);
     const opened: ControlEvent = {
       name: 'opened',
-      size,
+      size: this.#tree.size,
       root: this.#tree.root(),
       ...this.#options.opened,
+      ...(continues === undefined ? {} : { continues }),
     };
     this.appendControl([opened]);
     if (recovered.length > 0) {
-      this.appendControl(recovered);
+      if (end.length === 0) this.appendControl(recovered);
       // A crash before this line: the next start seals `recovered` once more, which is true twice.
       this.#files.remove(join(dir, RECOVERY));
     }

@@ -3,7 +3,7 @@
  * What the event loop and the sealing thread say to each other. Types and slots only; chunks are transferred, never
  * copied.
  */
-import type { GapEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
+import type { GapEvent, InterruptedEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
 import type { RecordSource } from '../log/header.ts';
 import type { ArchiveStatus } from './archiver.ts';
 import type { ForwardStatus } from './forward.ts';
@@ -22,6 +22,8 @@ export interface SealingConfig {
   readonly originIsChosen: boolean;
   /** PKCS #8 PEM, or undefined for a key of the log's own, made on first run. */
   readonly keyPem: string | undefined;
+  /** True where spans of this very process are sealed, and numbered: then a journal tells which of them started. */
+  readonly numbers: boolean;
   readonly configurationHash: Uint8Array;
   readonly groupCommitMs: number;
   readonly checkpointMs: number;
@@ -63,7 +65,12 @@ export type ToSealer =
       readonly deadlineMs: number;
       readonly counters: WriterCounters;
     }
-  | { readonly type: 'close'; readonly counters: WriterCounters };
+  | {
+      readonly type: 'close';
+      readonly counters: WriterCounters;
+      /** Calls that still run. */
+      readonly interrupted: readonly InterruptedEvent[];
+    };
 
 /** How far the consumers of the log are. */
 export interface ConsumerStatus {
@@ -84,6 +91,8 @@ export interface SealingStatus extends ConsumerStatus {
 export interface SealingState {
   readonly origin: string;
   readonly logDirectory: string;
+  /** Index of the record that this run began with. */
+  readonly run: number;
   readonly vkey: string;
   readonly keyCreated: boolean;
 }

@@ -6,7 +6,13 @@
  */
 
 import { encodeHex } from '../log/bytes.ts';
-import type { GapEvent, ReceiptEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
+import type {
+  GapEvent,
+  InterruptedEvent,
+  ReceiptEvent,
+  RefusedEvent,
+  WriterCounters,
+} from '../log/control.ts';
 import { controlText } from '../log/control.ts';
 import { type PayloadKind, splitRequest } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
@@ -31,8 +37,14 @@ export interface SealerReport {
 }
 
 export interface SealerOptions {
-  /** Opens the log, and looks for a record whose append failed; called again after each failure. */
-  readonly openWriter: (inDoubt: RecordInDoubt | undefined) => LogWriter;
+  /**
+   * Opens the log. Called again after each failure, then with the highest number given out, and with the record whose
+   * append failed, if one did.
+   */
+  readonly openWriter: (again?: {
+    readonly continues: number;
+    readonly inDoubt: RecordInDoubt | undefined;
+  }) => LogWriter;
   readonly now: () => number;
   /** How long a request waits for others to share a record and an fsync with. */
   readonly groupCommitMs: number;
@@ -98,7 +110,7 @@ export class Sealer {
   /** @throws what `openWriter` throws: a service is not to start on a log that can not be written */
   constructor(options: SealerOptions) {
     this.#options = options;
-    this.#writer = options.openWriter(undefined);
+    this.#writer = options.openWriter();
     this.#durable();
     this.#scheduleHeartbeat();
   }
@@ -245,10 +257,10 @@ export class Sealer {
   }
 
   /**
-   * Seals all that waits and `closed`, signs, and gives the log back. True where all of that is durable; what is
-   * not is answered as lost.
+   * Seals all that waits, the calls that still run, and `closed`; signs, and gives the log back. True where all of
+   * that is durable; what is not is answered as lost.
    */
-  close(): boolean {
+  close(interrupted: readonly InterruptedEvent[] = []): boolean {
     if (this.#isClosed) return true;
     this.flush();
     // One more try for a log that was away: at the end of a process there is no later.
@@ -267,6 +279,7 @@ export class Sealer {
       try {
         this.#writer.appendControl([
           ...this.#refusals.values(),
+          ...interrupted,
           { name: 'closed', ...this.#counters },
         ]);
         if (this.#options.maySign()) this.#writer.checkpoint();
@@ -402,7 +415,10 @@ export class Sealer {
   #reopen(): void {
     let writer: LogWriter;
     try {
-      writer = this.#options.openWriter(this.#uncertain?.record);
+      writer = this.#options.openWriter({
+        continues: this.#counters.highest,
+        inDoubt: this.#uncertain?.record,
+      });
     } catch (error) {
       if (error instanceof DamagedLogError) {
         this.#options.onReport({ code: 'refused', cause: causeOf(error) });

@@ -10,7 +10,7 @@ import {
   receiveMessageOnPort,
   Worker,
 } from 'node:worker_threads';
-import type { GapEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
+import type { GapEvent, InterruptedEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
 import { type RecordSource, WRITER_SOURCE } from '../log/header.ts';
 import { causeOf, type OtlpKind } from './otlp-config.ts';
 import type { SealOutcome } from './pending.ts';
@@ -156,10 +156,10 @@ export class SealingClient {
     return flushed;
   }
 
-  /** Seals what was submitted and `closed`, signs, gives the log back; blocks until that is done. */
-  closeSync(counters: WriterCounters): void {
+  /** Seals what was submitted, the calls that still run and `closed`, signs, gives the log back; blocks until then. */
+  closeSync(counters: WriterCounters, interrupted: readonly InterruptedEvent[] = []): void {
     if (this.#isClosed) return;
-    this.#tell({ type: 'close', counters });
+    this.#tell({ type: 'close', counters, interrupted });
     Atomics.wait(this.#slots, SLOT_STATE, STATE_OPEN, CLOSE_DELAY_MS_MAX);
     this.#hearAll();
     this.#isClosed = true;

@@ -13,6 +13,8 @@ import { type Archiver, openArchiver } from './archiver.ts';
 import { openCursorFile } from './cursor.ts';
 import { nodeFiles } from './files.ts';
 import { type Forwarder, openForwarder } from './forward.ts';
+import { beginJournal, removeJournals } from './intents.ts';
+import { endOfRun } from './interrupted.ts';
 import { finishedSegments, openLogFollower } from './log-reader.ts';
 import { DamagedLogError, LogWriter } from './log-writer.ts';
 import { type OtlpClient, openOtlpClient } from './otlp-client.ts';
@@ -106,10 +108,11 @@ class SealingThread {
       this.#maySign = await compareWithArchive(place.dir, config.archiveDirectory, origin);
       if (!this.#maySign) this.#compareLater(place.dir, config.archiveDirectory, origin);
     }
+    let run = 0;
     const sealer = new Sealer({
-      openWriter: (inDoubt) =>
+      openWriter: (again) =>
         LogWriter.open({
-          inDoubt,
+          ...again,
           dir: place.dir,
           signer,
           files: nodeFiles,
@@ -122,6 +125,12 @@ class SealingThread {
           },
           segmentByteLengthMax: config.segmentByteLengthMax,
           segmentAgeMsMax: config.segmentAgeMsMax,
+          endOfRun: (size) =>
+            endOfRun({ files: nodeFiles, dir: place.dir, size, numbers: config.numbers }),
+          onOpening: (index) => {
+            run = index;
+            beginJournal(nodeFiles, place.dir, run);
+          },
         }),
       now: Date.now,
       groupCommitMs: config.groupCommitMs,
@@ -140,10 +149,12 @@ class SealingThread {
       onReport: ({ code, cause }) => this.#report(`log.${code}`, cause),
     });
     this.#sealer = sealer;
+    // What they told is sealed.
+    removeJournals(nodeFiles, place.dir, run);
     await this.#openConsumers(place.dir, origin, sealer);
     this.#tell({
       type: 'open',
-      state: { origin, logDirectory: place.dir, vkey: signer.vkey, keyCreated },
+      state: { origin, logDirectory: place.dir, run, vkey: signer.vkey, keyCreated },
     });
   }
 
@@ -252,7 +263,9 @@ class SealingThread {
     const sealer = this.#sealer;
     this.#sealer = undefined;
     sealer?.count(message.counters);
-    sealer?.close();
+    const isDurable = sealer?.close(message.interrupted) ?? false;
+    // A crash before this line: the next start finds the run closed, and the journal of no interest.
+    if (isDurable && this.#place !== undefined) removeJournals(nodeFiles, this.#place.dir);
     this.#place?.lock.release();
     this.#enter(STATE_CLOSED);
     void Promise.all([this.#forwarder?.close(), this.#archiver?.close()]).then(() => {

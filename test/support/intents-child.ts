@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A process that writes intents until it is killed, and tells its parent once how many it has written. */
 import { nodeFiles } from '../../exporter/node/files.ts';
-import { IntentJournal } from '../../exporter/node/intents.ts';
+import { beginJournal, IntentJournal } from '../../exporter/node/intents.ts';
 
+const dir = process.argv[2] ?? '.';
+beginJournal(nodeFiles, dir, 0);
 const journal = new IntentJournal({
   files: nodeFiles,
-  dir: process.argv[2] ?? '.',
+  dir,
   run: 0,
   isSync: false,
   newestRecord: () => 0,
