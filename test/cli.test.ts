@@ -34,7 +34,7 @@ const COMMAND = join(ROOT, 'exporter/cli/main.ts');
 const ORIGIN = 'loans/test/0';
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c';
 const START_MS = Date.parse('2026-11-23T10:00:00.000Z');
-const COUNTERS = { started: 2, ended: 2, sealed: 2, lost: 0, highest: 2, open: '' } as const;
+const COUNTERS = { started: 2, ended: 2, sealed: 2, lost: 0, highest: 0, open: '' } as const;
 const CLOSED: ControlEvent = { name: 'closed', ...COUNTERS };
 const GAP: ControlEvent = {
   name: 'gap',

@@ -81,6 +81,8 @@ export interface Report {
   readonly log: string;
   /** Records covered by a checkpoint whose signature and root hold. */
   readonly size: number;
+  /** Root of the log at `size`, base64; empty where that is 0. What a trust file remembers. */
+  readonly root: string;
   /** Records read and checked. */
   readonly records: number;
   /** Spans and log records in them; control events are not counted. */

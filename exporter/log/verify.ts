@@ -4,7 +4,7 @@
  * Trusts nothing in the log: keys, origin and minimum head come from the caller (invariant 9). It can not tell
  * whether an application emitted a span, nor whether content is true.
  */
-import { equalBytes } from './bytes.ts';
+import { encodeBase64, equalBytes } from './bytes.ts';
 import { type ClosedEvent, type ControlEvent, type OpenedEvent, parseControl } from './control.ts';
 import { splitPayload } from './entries.ts';
 import { LogError } from './errors.ts';
@@ -159,8 +159,8 @@ class Walk {
   #numbers = new NumberRanges();
   /** What recovery cut out of the run of that process, until its numbers are summed. */
   #cuts: { readonly where: string; readonly message: string }[] = [];
-  /** Sizes at which the tree had the expected root. */
-  readonly reproduced: Set<number> = new Set();
+  /** Sizes at which the tree had the expected root, and that root. */
+  readonly reproduced: Map<number, Hash> = new Map();
 
   constructor(
     findings: Findings,
@@ -214,7 +214,7 @@ class Walk {
     this.lastSealed = header.sealed;
     this.records++;
     for (const { root, where: whose } of this.#expected.get(this.records) ?? []) {
-      if (equalBytes(this.#tree.root(), root)) this.reproduced.add(this.records);
+      if (equalBytes(this.#tree.root(), root)) this.reproduced.set(this.records, root);
       else
         this.findings.add('log.root', whose, `the log has another root at ${this.records} records`);
     }
@@ -423,7 +423,8 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
     );
   }
   if (walk.records === 0) findings.add('log.empty', 'log', 'holds no record');
-  const size = walk.reproduced.has(signedSize) ? signedSize : 0;
+  const root = walk.reproduced.get(signedSize);
+  const size = root === undefined ? 0 : signedSize;
   const unsignedRecords = Math.max(0, walk.records - signedSize);
   if (unsignedRecords > 0) {
     findings.add(
@@ -449,6 +450,7 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
     verdict: findings.verdict,
     log: walk.origin ?? '',
     size,
+    root: root === undefined ? '' : encodeBase64(root),
     records: walk.records,
     entries: walk.entries,
     declaredLost: walk.declaredLost,

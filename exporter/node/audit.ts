@@ -83,7 +83,7 @@ export function openAuditWith(config: Config, hooks: AuditHooks = {}): Audit {
   };
   const closeSync = (): void => {
     capture.drainSync();
-    sealing.closeSync(countersOf(capture), calls.end());
+    sealing.closeSync(countersOf(capture), calls.end(capture.stats().openRanges));
   };
   // The last moment: what is still in memory is sealed, and the log closed, before the process is gone.
   process.once('exit', closeSync);
@@ -144,9 +144,18 @@ class RunningCalls {
     }
   }
 
-  end(): InterruptedEvent[] {
+  /** @param open numbers that still run, since of what was handed over the answer may be on its way */
+  end(open: CaptureStats['openRanges']): InterruptedEvent[] {
     this.#journal.close();
-    return [...this.#running.values()].slice(0, INTERRUPTED_COUNT_MAX).map(interruptedEvent);
+    const events: InterruptedEvent[] = [];
+    for (const [first, last] of open) {
+      for (let sequence = first; sequence <= last; sequence++) {
+        const intent = this.#running.get(sequence);
+        if (intent !== undefined) events.push(interruptedEvent(intent));
+        if (events.length === INTERRUPTED_COUNT_MAX) return events;
+      }
+    }
+    return events;
   }
 }
 

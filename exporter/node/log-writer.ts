@@ -6,7 +6,7 @@
  */
 import { join } from 'node:path';
 import { constants, zstdCompressSync } from 'node:zlib';
-import { equalBytes } from '../log/bytes.ts';
+import { encodeHex, equalBytes } from '../log/bytes.ts';
 import {
   type ControlEvent,
   encodeControl,
@@ -58,6 +58,8 @@ export interface LogWriterOptions {
   /** A segment is finished at this many bytes, or at this age, whichever comes first. */
   readonly segmentByteLengthMax: number;
   readonly segmentAgeMsMax: number;
+  /** Whether each finished segment is signed at its very end, for an archive; asked when it is finished. */
+  readonly signsSegments?: (() => boolean) | undefined;
   /** Highest number given out, where the process that wrote this log opens it anew. */
   readonly continues?: number | undefined;
   /** What to seal for the process that wrote before and did not close the log; asked at open, with its size. */
@@ -78,6 +80,7 @@ const SEGMENTS = 'segments';
 const CHECKPOINT = 'checkpoint';
 const SIGNING = 'signing';
 const RECOVERY = 'recovery';
+const CHECKPOINTS = 'checkpoints';
 
 /** Events of one record: far below what a record may hold, far above what a start has to tell. */
 const CONTROL_ENTRY_COUNT = 4096;
@@ -105,6 +108,8 @@ export class LogWriter {
   #link: Hash = NO_LINK;
   #sealedMs = 0;
   #signed: Head = { size: 0, root: this.#tree.root() };
+  /** The newest checkpoint of this writer. */
+  #note: Uint8Array | undefined;
   /** The segment being written: its file, first record index and bytes. */
   #file = -1;
   #segment = 0;
@@ -232,6 +237,7 @@ export class LogWriter {
     const note = encodeNote(text, [{ verifier: signer.verifier, signature: signer.sign(text) }]);
     // A crash before this leaves the checkpoint before; the same head is signed again at the next open.
     replaceFile(this.#files, join(dir, CHECKPOINT), note);
+    this.#note = note;
   }
 
   /** Gives the files back. Seals nothing: `closed` and the last checkpoint are the sealer's to order. */
@@ -246,11 +252,29 @@ export class LogWriter {
   }
 
   #startSegment(): void {
+    if (this.#tree.size > 0 && this.#options.signsSegments?.()) this.#signSegment();
     this.#segment = this.#tree.size;
     const path = join(this.#options.dir, SEGMENTS, segmentName(this.#segment));
     this.#file = this.#files.open(path, 'create');
     this.#byteLength = 0;
     this.#segmentStartMs = Math.max(this.#options.now(), this.#sealedMs);
+  }
+
+  /** Keeps a checkpoint of the end of the segment that is finished: with it an archive verifies by itself. */
+  #signSegment(): void {
+    this.checkpoint();
+    const note = this.#note;
+    if (note === undefined) return;
+    const directory = join(this.#options.dir, CHECKPOINTS);
+    this.#files.makeDirectory(directory);
+    // A crash in here: the segment is archived with the next checkpoint that there is.
+    const name = `${String(this.#tree.size).padStart(20, '0')}-${encodeHex(sha256(note))}`;
+    replaceFile(
+      this.#files,
+      join(directory, name),
+      note,
+      join(this.#options.dir, `${CHECKPOINT}.tmp`),
+    );
   }
 
   /** Lets the next record begin a segment, so that all before it are finished and can be archived. */

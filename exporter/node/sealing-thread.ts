@@ -15,7 +15,12 @@ import { nodeFiles } from './files.ts';
 import { type Forwarder, openForwarder } from './forward.ts';
 import { beginJournal, removeJournals } from './intents.ts';
 import { endOfRun } from './interrupted.ts';
-import { finishedSegments, openLogFollower } from './log-reader.ts';
+import {
+  finishedSegments,
+  openLogFollower,
+  readSegmentCheckpoint,
+  removeSegmentCheckpoints,
+} from './log-reader.ts';
 import { DamagedLogError, LogWriter } from './log-writer.ts';
 import { type OtlpClient, openOtlpClient } from './otlp-client.ts';
 import { causeOf } from './otlp-config.ts';
@@ -125,6 +130,7 @@ class SealingThread {
           },
           segmentByteLengthMax: config.segmentByteLengthMax,
           segmentAgeMsMax: config.segmentAgeMsMax,
+          signsSegments: () => config.archiveDirectory !== undefined && this.#maySign,
           endOfRun: (size) =>
             endOfRun({ files: nodeFiles, dir: place.dir, size, numbers: config.numbers }),
           onOpening: (index) => {
@@ -183,13 +189,16 @@ class SealingThread {
         archive: openDirectoryArchive(archiveDirectory),
         origin,
         finishedSegments: () => finishedSegments(dir, () => sealer.currentSegment),
-        checkpoint: () => {
-          if (this.#checkpointSize === 0) return undefined;
-          const bytes = readFileSync(join(dir, 'checkpoint'));
+        checkpoint: (size) => {
+          if (this.#checkpointSize < size) return undefined;
+          const bytes = readSegmentCheckpoint(dir, size) ?? readFileSync(join(dir, 'checkpoint'));
           return { size: Number(latin1(bytes).split('\n')[1]), bytes };
         },
         receipts: await sealedReceipts(dir),
-        onReceipt: (receipt) => sealer.sealReceipt(receipt),
+        onReceipt: (receipt) => {
+          sealer.sealReceipt(receipt);
+          removeSegmentCheckpoints(dir, receipt.size);
+        },
         onReport: ({ code, cause }) => this.#report(`archive.${code}`, cause),
       });
     }
