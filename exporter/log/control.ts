@@ -13,7 +13,7 @@ import { FIXED64, FieldCursor, LEN, VARINT, varintByteLength, writeVarint } from
 /** How a value is spelled: printable ASCII, an integer of 0..2^53-1, the base64 of a hash, or raw bytes. */
 type Spelling = 'text' | 'count' | 'hash' | 'bytes';
 
-/** Cumulative numbers of one writer since its log began (invariant 8). */
+/** Cumulative numbers of the process that writes, since it began (invariant 8). */
 export interface WriterCounters {
   /** Governed spans started, ended, sealed, and lost with a sealed gap. */
   readonly started: number;
@@ -184,9 +184,8 @@ function encodeValue(type: Spelling, value: unknown, key: string): Uint8Array {
         !PRINTABLE.test(value) ||
         value.length > CONTROL_TEXT_LENGTH_MAX
       ) {
-        throw new RangeError(
-          `${key}: not printable ASCII of at most ${CONTROL_TEXT_LENGTH_MAX} characters`,
-        );
+        const what = `printable ASCII of at most ${CONTROL_TEXT_LENGTH_MAX} characters`;
+        throw new RangeError(`${key}: not ${what}`);
       }
       return message(1, fromLatin1(value));
     }

@@ -5,7 +5,7 @@
  */
 import { equalBytes, fromLatin1 } from './bytes.ts';
 import { NUMBER_RANGE_COUNT_MAX } from './limits.ts';
-import { FieldCursor, LEN, VARINT } from './wire.ts';
+import { FieldCursor, VARINT } from './wire.ts';
 
 /** A range of numbers, both ends included. */
 export type NumberRange = readonly [first: number, last: number];
@@ -41,31 +41,21 @@ export class NumberRanges {
   }
 
   add(first: number, last: number = first): void {
-    const newest = this.#ranges.at(-1);
-    // Nearly always the next number, or the next range.
-    if (newest !== undefined && first >= newest[0]) {
-      if (first <= newest[1] + 1) newest[1] = Math.max(newest[1], last);
-      else this.#insert(this.#ranges.length, first, last);
-      return;
-    }
     // The first range that `first` lies in or right behind: all before it stay as they are.
     const low = this.#firstReaching(first - 1);
+    const range: [number, number] = [first, last];
     let joined = 0;
-    let range: [number, number] = [first, last];
-    while (this.#ranges[low + joined] !== undefined && this.#ranges[low + joined]![0] <= last + 1) {
-      const other = this.#ranges[low + joined]!;
-      range = [Math.min(range[0], other[0]), Math.max(range[1], other[1])];
-      joined++;
+    for (let other = this.#ranges[low]; other !== undefined && other[0] <= last + 1; ) {
+      range[0] = Math.min(range[0], other[0]);
+      range[1] = Math.max(range[1], other[1]);
+      other = this.#ranges[low + ++joined];
     }
-    if (joined === 0) this.#insert(low, first, last);
+    if (joined === 0 && this.#ranges.length >= NUMBER_RANGE_COUNT_MAX) this.#isFull = true;
     else this.#ranges.splice(low, joined, range);
   }
 
-  /** Numbers from 1 to `highest` that are neither here nor in `open`. */
-  missing(highest: number, open: readonly NumberRange[] = []): Missing {
-    const known = new NumberRanges();
-    for (const [first, last] of this.#ranges) known.add(first, last);
-    for (const [first, last] of open) known.add(first, last);
+  /** Numbers from 1 to `highest` that are not here. */
+  missing(highest: number): Missing {
     const ranges: NumberRange[] = [];
     let count = 0;
     let next = 1;
@@ -74,7 +64,7 @@ export class NumberRanges {
       count += last - first + 1;
       if (ranges.length < MISSING_LISTED_COUNT) ranges.push([first, last]);
     };
-    for (const [first, last] of known.#ranges) {
+    for (const [first, last] of this.#ranges) {
       if (first > highest) break;
       miss(next, first - 1);
       next = last + 1;
@@ -92,11 +82,6 @@ export class NumberRanges {
       else high = middle;
     }
     return low;
-  }
-
-  #insert(at: number, first: number, last: number): void {
-    if (this.#ranges.length >= NUMBER_RANGE_COUNT_MAX) this.#isFull = true;
-    else this.#ranges.splice(at, 0, [first, last]);
   }
 }
 
@@ -126,26 +111,28 @@ export function formatNumberRanges(ranges: readonly NumberRange[]): string {
     .join(',');
 }
 
-const SEQUENCE_KEY = fromLatin1('aigov.sequence');
+/** The attribute up to its value, in the one spelling that counts: F(1, key), and the tag of field 2. */
+const SEQUENCE_START = fromLatin1('\x0a\x0eaigov.sequence\x12');
+const INT_VALUE_TAG = 3 * 8 + VARINT;
 /** TracesData.resource_spans, ResourceSpans.scope_spans, ScopeSpans.spans: each the last field of an entry's level. */
 const CHILD_NUMBERS = [1, 2, 2];
 const SPAN_ATTRIBUTES = 9;
 
-/** `aigov.sequence` of the span of a `traces` entry; undefined where it has none, or none that is a number. */
+/** `aigov.sequence` of the span of a `traces` entry; undefined where it has none in that spelling. */
 export function sequenceOf(entry: Uint8Array): number | undefined {
   let start = 0;
   let end = entry.length;
   for (const child of CHILD_NUMBERS) {
     const cursor = new FieldCursor(entry, start, end);
     while (cursor.next()) {
-      if (cursor.number !== child || cursor.wireType !== LEN) continue;
+      if (cursor.number !== child) continue;
       start = cursor.valueStart;
       end = cursor.valueEnd;
     }
   }
   const span = new FieldCursor(entry, start, end);
   while (span.next()) {
-    if (span.number !== SPAN_ATTRIBUTES || span.wireType !== LEN) continue;
+    if (span.number !== SPAN_ATTRIBUTES) continue;
     const sequence = sequenceIn(entry, span.valueStart, span.valueEnd);
     if (sequence !== undefined) return sequence;
   }
@@ -153,21 +140,15 @@ export function sequenceOf(entry: Uint8Array): number | undefined {
 }
 
 function sequenceIn(entry: Uint8Array, start: number, end: number): number | undefined {
-  const pair = new FieldCursor(entry, start, end);
-  let isSequence = false;
-  while (pair.next()) {
-    const { number, valueStart, valueEnd } = pair;
-    if (number === 1) isSequence = equalBytes(entry.subarray(valueStart, valueEnd), SEQUENCE_KEY);
-    if (number !== 2 || !isSequence) continue;
-    const value = new FieldCursor(entry, valueStart, valueEnd);
-    while (value.next()) {
-      if (value.number !== 3 || value.wireType !== VARINT) continue;
-      let sequence = 0;
-      for (let at = value.valueEnd - 1; at >= value.valueStart; at--) {
-        sequence = sequence * 128 + (entry[at]! & 0x7f);
-      }
-      return Number.isSafeInteger(sequence) && sequence > 0 ? sequence : undefined;
-    }
+  const at = start + SEQUENCE_START.length;
+  if (!equalBytes(entry.subarray(start, at), SEQUENCE_START)) return undefined;
+  if (entry[at] !== end - at - 1 || entry[at + 1] !== INT_VALUE_TAG) return undefined;
+  let sequence = 0;
+  for (let digit = end - 1; digit > at + 1; digit--) {
+    const byte = entry[digit]!;
+    // A minimal varint: the last byte alone has no high bit, and is not zero.
+    if (digit === end - 1 ? byte === 0 || byte > 0x7f : byte < 0x80) return undefined;
+    sequence = sequence * 128 + (byte & 0x7f);
   }
-  return undefined;
+  return sequence > 0 && Number.isSafeInteger(sequence) ? sequence : undefined;
 }

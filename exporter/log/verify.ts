@@ -110,10 +110,8 @@ async function verifyRecord(frame: Frame, primitives: Primitives): Promise<Verif
     throw new RecordFault('record.payload', 'the stored bytes do not inflate');
   }
   if (payload.length !== header.payloadByteLength) {
-    throw new RecordFault(
-      'record.payload',
-      `the payload has ${payload.length} bytes, not ${header.payloadByteLength}`,
-    );
+    const message = `the payload has ${payload.length} bytes, not ${header.payloadByteLength}`;
+    throw new RecordFault('record.payload', message);
   }
   let entries: Uint8Array[];
   try {
@@ -139,13 +137,15 @@ async function verifyRecord(frame: Frame, primitives: Primitives): Promise<Verif
   return { header, headerBytes, leaf: leafHash(sha256, headerBytes), entries, leaves, events };
 }
 
+/** Heads to hold the tree against when it reaches their size: root, and whose word it is. */
+type ExpectedHeads = Map<number, { readonly root: Hash; readonly where: string }[]>;
+
 /** The state of one walk over a log: its tree so far, and what the events told. */
 class Walk {
   readonly findings: Findings;
   readonly #primitives: Primitives;
   readonly #tree: Tree;
-  /** Heads to hold the tree against when it reaches their size: size, root, and whose word it is. */
-  readonly #expected: Map<number, { readonly root: Hash; readonly where: string }[]>;
+  readonly #expected: ExpectedHeads;
   origin: string | undefined;
   records = 0;
   entries = 0;
@@ -157,6 +157,8 @@ class Walk {
   #isOpen = false;
   /** Numbers accounted for since the process that writes began: sealed, declared lost, or interrupted. */
   #numbers = new NumberRanges();
+  /** Highest number that it said, before it said the last. */
+  #highest = 0;
   /** What recovery cut out of the run of that process, until its numbers are summed. */
   #cuts: { readonly where: string; readonly message: string }[] = [];
   /** Sizes at which the tree had the expected root, and that root. */
@@ -166,7 +168,7 @@ class Walk {
     findings: Findings,
     primitives: Primitives,
     origin: string | undefined,
-    expected: Map<number, { readonly root: Hash; readonly where: string }[]>,
+    expected: ExpectedHeads,
   ) {
     this.findings = findings;
     this.#primitives = primitives;
@@ -223,6 +225,7 @@ class Walk {
   #hear(event: ControlEvent, where: string): void {
     if (event.name === 'opened') this.#hearOpened(event, where);
     if (event.name === 'closed') this.#hearClosed(event, where);
+    if (event.name === 'heartbeat') this.#highest = Math.max(this.#highest, event.highest);
     if (event.name === 'interrupted') this.#numbers.add(event.sequence);
     if (event.name === 'gap') {
       this.declaredLost += event.count;
@@ -243,47 +246,45 @@ class Walk {
     // The same process may lose its disk and open the log again: its numbers are summed at its end.
     if (event.continues === undefined || !this.#isOpen) {
       if (this.#isOpen) {
-        const message =
-          'the writer before did not close the log; what it had not sealed is unknown';
+        const message = 'the log was not closed before; what its writer had not sealed is unknown';
         this.findings.add('log.unclean-end', where, message);
       }
-      this.#endRun();
+      this.endRun();
     }
     this.#isOpen = true;
+    this.#highest = Math.max(this.#highest, event.continues ?? 0);
     this.#heartbeatMs = event.heartbeatMs;
   }
 
   /** The numbers of a process add up, or the difference is named (invariant 8). */
   #hearClosed(event: ClosedEvent, where: string): void {
     this.#isOpen = false;
+    // Numbers that are in the log were given out, whatever `closed` says: it may be told by a journal that was cut.
+    const highest = Math.max(event.highest, this.#highest, this.#numbers.highest);
     const open = parseNumberRanges(event.open);
-    const missing = this.#numbers.missing(event.highest, open);
-    const adds = open !== undefined && !this.#numbers.isFull;
-    if (!adds)
-      this.findings.add('log.numbers', where, 'the numbers of this writer can not be summed');
-    else if (missing.count > 0) {
-      const message = `${missing.count} of ${event.highest} numbers are in no record: ${formatNumberRanges(missing.ranges)}`;
-      this.findings.add('log.numbers', where, message);
-    }
+    for (const [first, last] of open ?? []) this.#numbers.add(first, last);
+    const missing = this.#numbers.missing(highest);
+    let problem =
+      missing.count === 0
+        ? undefined
+        : `${missing.count} of ${highest} numbers are in no record: ${formatNumberRanges(missing.ranges)}`;
+    if (open === undefined || this.#numbers.isFull) problem = 'the numbers can not be summed';
+    if (problem !== undefined) this.findings.add('log.numbers', where, problem);
     if (event.interrupted !== undefined) {
       const message = `the writer was killed; ${event.interrupted} calls were interrupted, and the next start sealed which`;
       this.findings.add('log.interrupted', where, message);
     }
-    this.#endRun(adds && missing.count === 0);
+    this.endRun(problem === undefined);
   }
 
   /** What was cut is whole again if all numbers are accounted for across it (invariant 5). */
-  #endRun(isWhole = false): void {
+  endRun(isWhole = false): void {
     for (const cut of this.#cuts) {
       this.findings.add(isWhole ? 'log.recovered-whole' : 'log.recovered', cut.where, cut.message);
     }
     this.#cuts = [];
     this.#numbers = new NumberRanges();
-  }
-
-  /** The log ends here: what no later record can account for is told. */
-  end(): void {
-    this.#endRun();
+    this.#highest = 0;
   }
 
   /** Milliseconds of silence beyond two heartbeats; 0 where the log is closed or its writer not late. */
@@ -301,11 +302,11 @@ async function judgeCheckpoints(
   findings: Findings,
 ): Promise<{
   trusted: Checkpoint[];
-  expected: Map<number, { root: Hash; where: string }[]>;
+  expected: ExpectedHeads;
   signers: Set<string>;
 }> {
   const trusted: Checkpoint[] = [];
-  const expected = new Map<number, { root: Hash; where: string }[]>();
+  const expected: ExpectedHeads = new Map();
   const signers = new Set<string>();
   const expect = (head: Head, where: string) => {
     const list = expected.get(head.size) ?? [];
@@ -317,31 +318,28 @@ async function judgeCheckpoints(
   if (log.checkpoints.length === 0)
     findings.add('checkpoint.missing', 'log', 'no checkpoint: nothing is signed');
   for (const { name, bytes } of log.checkpoints) {
+    const report = (code: FindingCode, message: string) => findings.add(code, name, message);
     let checkpoint: Checkpoint;
     try {
       checkpoint = parseCheckpoint(bytes);
     } catch (cause) {
       if (!(cause instanceof LogError)) throw cause;
-      findings.add('checkpoint.syntax', name, `${cause.code}: ${cause.message}`);
+      report('checkpoint.syntax', `${cause.code}: ${cause.message}`);
       continue;
     }
     const origin = log.trust.origin ?? trusted[0]?.origin;
     if (origin !== undefined && checkpoint.origin !== origin) {
-      findings.add('checkpoint.origin', name, `belongs to the log ${checkpoint.origin}`);
+      report('checkpoint.origin', `belongs to the log ${checkpoint.origin}`);
       continue;
     }
     const keys = log.trust.verifiers.filter((verifier) => verifier.name === checkpoint.origin);
     const { signedBy, forged } = await judgeNote(checkpoint.note, keys, primitives.verifyEd25519);
     if (forged.length > 0) {
-      findings.add(
-        'checkpoint.signature',
-        name,
-        `the signature of ${forged[0]!.name} does not hold`,
-      );
+      report('checkpoint.signature', `the signature of ${forged[0]!.name} does not hold`);
       continue;
     }
     if (signedBy.length === 0) {
-      findings.add('checkpoint.unsigned', name, 'no trusted key signed it');
+      report('checkpoint.unsigned', 'no trusted key signed it');
       continue;
     }
     for (const signer of signedBy) signers.add(signer.name);
@@ -374,11 +372,8 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
   walking: for await (const { name, bytes } of log.segments) {
     lastName = name;
     if (tornWhere !== undefined) {
-      findings.add(
-        'record.header',
-        tornWhere,
-        'ends in the middle of a record, and another segment follows',
-      );
+      const message = 'ends in the middle of a record, and another segment follows';
+      findings.add('record.header', tornWhere, message);
       tornWhere = undefined;
       break;
     }
@@ -409,29 +404,24 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
     }
   }
 
-  walk.end();
+  // What no later record can account for is told.
+  walk.endRun();
   const end = `segment ${lastName || '-'} record ${walk.records}`;
+  const report = (code: FindingCode, message: string) => findings.add(code, end, message);
   const minimum = log.trust.minimumHead;
   if (walk.records < signedSize) {
-    findings.add('log.truncated', end, `${walk.records} records, but ${signedSize} were signed`);
+    report('log.truncated', `${walk.records} records, but ${signedSize} were signed`);
   }
   if (minimum !== undefined && walk.records < minimum.size) {
-    findings.add(
-      'log.rollback',
-      end,
-      `${walk.records} records, but ${minimum.size} were seen before`,
-    );
+    report('log.rollback', `${walk.records} records, but ${minimum.size} were seen before`);
   }
   if (walk.records === 0) findings.add('log.empty', 'log', 'holds no record');
   const root = walk.reproduced.get(signedSize);
   const size = root === undefined ? 0 : signedSize;
   const unsignedRecords = Math.max(0, walk.records - signedSize);
   if (unsignedRecords > 0) {
-    findings.add(
-      log.live ? 'log.unsigned-tail-live' : 'log.unsigned-tail',
-      end,
-      `${unsignedRecords} records at the end are not covered by a signature`,
-    );
+    const message = `${unsignedRecords} records at the end are not covered by a signature`;
+    report(log.live ? 'log.unsigned-tail-live' : 'log.unsigned-tail', message);
   }
   if (tornWhere !== undefined) {
     if (log.live) findings.add('log.unsigned-tail-live', tornWhere, 'a record is being written');
@@ -439,11 +429,7 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
   }
   const silenceMs = log.live || log.nowMs === undefined ? 0 : walk.silenceMs(log.nowMs);
   if (silenceMs > 0) {
-    findings.add(
-      'log.silent',
-      end,
-      `the writer neither closed the log nor wrote for ${silenceMs} ms`,
-    );
+    report('log.silent', `the writer neither closed the log nor wrote for ${silenceMs} ms`);
   }
 
   return {
