@@ -39,8 +39,8 @@ const CLOSED: ControlEvent = { name: 'closed', ...COUNTERS };
 const GAP: ControlEvent = {
   name: 'gap',
   count: 3,
-  first: 3,
-  last: 5,
+  first: 1,
+  last: 3,
   from: '2026-11-23T10:00:00.000Z',
   to: '2026-11-23T10:00:01.000Z',
   cause: 'the queue was full',
@@ -252,6 +252,7 @@ witnesses  none
         verdict: 'valid',
         log: ORIGIN,
         size: 3,
+        root: expect.stringMatching(/^[\w+/]{43}=$/),
         records: 3,
         entries: 2,
         declaredLost: 0,

@@ -61,7 +61,7 @@ function openBench(
   const answers: [string, SealOutcome][] = [];
   const now = openClock();
   const sealer = new Sealer({
-    openWriter: (inDoubt) => openWriter(files, signer, { now, inDoubt }),
+    openWriter: (again) => openWriter(files, signer, { now, ...again }),
     now,
     groupCommitMs: 10,
     checkpointMs: 1000,

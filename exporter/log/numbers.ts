@@ -88,7 +88,7 @@ export class NumberRanges {
 /** `4,7-9` as ranges; undefined for what is no list of ascending ranges. A list cut short ends in `...`. */
 export function parseNumberRanges(text: string): NumberRange[] | undefined {
   const whole = text.endsWith(',...') ? text.slice(0, -4) : text;
-  if (whole === '') return [];
+  if (text === '') return [];
   const ranges: NumberRange[] = [];
   let before = 0;
   for (const part of whole.split(',')) {

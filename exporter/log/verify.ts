@@ -159,6 +159,7 @@ class Walk {
   #numbers = new NumberRanges();
   /** Highest number that it said, before it said the last. */
   #highest = 0;
+  #beganUnclean = false;
   /** What recovery cut out of the run of that process, until its numbers are summed. */
   #cuts: { readonly where: string; readonly message: string }[] = [];
   /** Sizes at which the tree had the expected root, and that root. */
@@ -245,11 +246,10 @@ class Walk {
     }
     // The same process may lose its disk and open the log again: its numbers are summed at its end.
     if (event.continues === undefined || !this.#isOpen) {
-      if (this.#isOpen) {
-        const message = 'the log was not closed before; what its writer had not sealed is unknown';
-        this.findings.add('log.unclean-end', where, message);
-      }
+      const message = 'the log was not closed before; what its writer had not sealed is unknown';
+      if (this.#isOpen) this.findings.add('log.unclean-end', where, message);
       this.endRun();
+      this.#beganUnclean = this.#isOpen;
     }
     this.#isOpen = true;
     this.#highest = Math.max(this.#highest, event.continues ?? 0);
@@ -274,7 +274,8 @@ class Walk {
       const message = `the writer was killed; ${event.interrupted} calls were interrupted, and the next start sealed which`;
       this.findings.add('log.interrupted', where, message);
     }
-    this.endRun(problem === undefined);
+    // A cut told behind an unclean end is of the run before, whose numbers nobody summed.
+    this.endRun(problem === undefined && !this.#beganUnclean);
   }
 
   /** What was cut is whole again if all numbers are accounted for across it (invariant 5). */

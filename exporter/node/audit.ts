@@ -126,11 +126,13 @@ class RunningCalls {
 
   start({ sequence, traceId, spanId, startTime, attributes }: Intent): void {
     const model = attributes[ATTR_GEN_AI_REQUEST_MODEL];
+    const startedMs = startTime[0] * 1000 + Math.trunc(startTime[1] / 1e6);
     const intent: IntentRecord = {
       sequence,
       traceId,
       spanId,
-      startedMs: startTime[0] * 1000 + Math.trunc(startTime[1] / 1e6),
+      // A time that no event can spell must not keep the end of this process from being sealed.
+      startedMs: Number.isSafeInteger(startedMs) && startedMs > 0 ? startedMs : 0,
       model: typeof model === 'string' ? model : '',
     };
     this.#running.set(sequence, intent);

@@ -307,8 +307,6 @@ class SpanCapture implements Capture {
     const captured = this.begin(span, recordOnly);
     this.lastCaptured = captured;
     span.setAttribute(ATTR_AIGOV_SEQUENCE, captured.sequence);
-    // A span at its limit of attributes ignores one more; then only the record gets the number.
-    captured.numbered = span.attributes[ATTR_AIGOV_SEQUENCE] === captured.sequence;
     this.options.onGovernedStart?.(span);
   }
 

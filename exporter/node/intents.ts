@@ -88,6 +88,8 @@ export class IntentJournal {
   #generation = 0;
   #entryCount = 0;
   #highest = 0;
+  /** True from a write that failed until a new file holds all that the old one was to hold. */
+  #isTorn = false;
   readonly #entry: Buffer = Buffer.alloc(ENTRY_BYTE_LENGTH);
 
   /**
@@ -102,17 +104,25 @@ export class IntentJournal {
 
   /**
    * Writes an intent; when this returns it survives the end of this process.
-   * @throws Error of the file system: the call is then in no journal
+   * @throws Error of the file system: there is no journal then, until a later write succeeds
    */
   write(intent: IntentRecord): void {
     const { files, isSync, rotateEntryCount = ROTATE_ENTRY_COUNT } = this.#options;
     if (this.#file < 0) return;
-    if (this.#entryCount >= rotateEntryCount) this.#rotate();
     this.#highest = Math.max(this.#highest, intent.sequence);
-    encodeIntent(intent, this.#entry);
-    files.append(this.#file, this.#entry);
-    if (isSync) files.sync(this.#file);
-    this.#entryCount++;
+    try {
+      if (this.#isTorn || this.#entryCount >= rotateEntryCount) {
+        this.#rotate(intent);
+        return;
+      }
+      encodeIntent(intent, this.#entry);
+      files.append(this.#file, this.#entry);
+      if (isSync) files.sync(this.#file);
+      this.#entryCount++;
+    } catch (error) {
+      this.#tear();
+      throw error;
+    }
   }
 
   /** Gives the file back; what is written later goes nowhere. */
@@ -121,32 +131,55 @@ export class IntentJournal {
     this.#file = -1;
   }
 
-  #rotate(): void {
+  /** A journal that lacks a call must not be read as one that has all: none is better, for it is missed. */
+  #tear(): void {
+    const { files, dir, run } = this.#options;
+    this.#isTorn = true;
+    for (const generation of [this.#generation, this.#generation + 1]) {
+      try {
+        files.remove(join(dir, nameOf(run, generation)));
+      } catch {
+        // Not there, or the disk does not even take names out: then the next heartbeat tells the number that is missing.
+      }
+    }
+  }
+
+  /** Begins a new file with all calls that run, and one more. */
+  #rotate(newest: IntentRecord): void {
     const { files, dir, run, isSync } = this.#options;
     const header = encodeJournalHeader({
       run,
       fromRecord: this.#options.newestRecord(),
       highest: this.#highest,
     });
-    const entries: Buffer[] = [];
-    for (const intent of this.#options.unsettled()) {
+    const running = new Map<number, IntentRecord>();
+    for (const intent of this.#options.unsettled()) running.set(intent.sequence, intent);
+    running.set(newest.sequence, newest);
+    const entries = [...running.values()].map((intent) => {
       const entry = Buffer.alloc(ENTRY_BYTE_LENGTH);
       encodeIntent(intent, entry);
-      entries.push(entry);
-    }
+      return entry;
+    });
     const before = join(dir, nameOf(run, this.#generation));
-    const file = files.open(join(dir, nameOf(run, this.#generation + 1)), 'create');
-    // A crash in here leaves two journals of one run; both are read, and a torn one tells nothing that the other lacks.
-    files.append(file, Buffer.concat([header, ...entries]));
-    if (isSync) {
-      files.sync(file);
-      files.syncDirectory(dir);
+    // What a try that failed has left there is of no worth.
+    const file = files.open(join(dir, nameOf(run, this.#generation + 1)), 'truncate');
+    try {
+      // A crash in here leaves two journals of one run; both are read, and a torn one tells nothing that the other lacks.
+      files.append(file, Buffer.concat([header, ...entries]));
+      if (isSync) {
+        files.sync(file);
+        files.syncDirectory(dir);
+      }
+    } catch (error) {
+      files.close(file);
+      throw error;
     }
     files.close(this.#file);
     this.#file = file;
     this.#generation++;
     this.#entryCount = 0;
-    files.remove(before);
+    if (!this.#isTorn) files.remove(before);
+    this.#isTorn = false;
   }
 }
 

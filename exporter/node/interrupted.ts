@@ -13,9 +13,10 @@ import {
   parseControl,
 } from '../log/control.ts';
 import { splitPayload } from '../log/entries.ts';
-import { PAYLOAD_BYTE_LENGTH_MAX } from '../log/limits.ts';
+import { headerEnd, parseHeader, type RecordHeader } from '../log/header.ts';
+import { HEADER_BYTE_LENGTH_MAX, PAYLOAD_BYTE_LENGTH_MAX } from '../log/limits.ts';
 import { NumberRanges, sequenceOf } from '../log/numbers.ts';
-import { type Frame, parseSegmentName, readFrames, segmentName } from '../log/segment.ts';
+import { parseSegmentName, segmentName } from '../log/segment.ts';
 import type { Files } from './files.ts';
 import { type IntentRecord, type Intents, readIntents } from './intents.ts';
 
@@ -37,18 +38,20 @@ export function endOfRun(options: EndOfRunOptions): ControlEvent[] {
   const sealed = readRun(options, run);
   if (sealed === undefined) return [];
   const interrupted = run.intents.filter(({ sequence }) => !sealed.numbers.has(sequence));
-  const ended = run.highest - interrupted.length;
+  const interruptedCount = sealed.interrupted + interrupted.length;
+  const highest = Math.max(run.highest, sealed.highest);
+  const ended = highest - interruptedCount;
   return [
     ...interrupted.map(interruptedEvent),
     {
       name: 'closed',
-      started: run.highest,
+      started: highest,
       ended,
       sealed: ended - sealed.lost,
       lost: sealed.lost,
-      highest: run.highest,
+      highest,
       open: '',
-      interrupted: interrupted.length,
+      interrupted: interruptedCount,
     },
   ];
 }
@@ -59,63 +62,112 @@ export function interruptedEvent(intent: IntentRecord): InterruptedEvent {
   return {
     name: 'interrupted',
     sequence,
-    traceId,
-    spanId,
+    traceId: controlText(traceId),
+    spanId: controlText(spanId),
     startedMs,
     ...(model === '' ? {} : { model: controlText(model) }),
   };
 }
 
-/** Numbers that the log accounts for since the journal began; undefined where the run is not the newest, or ended. */
+/** What the log says of a run. */
+interface SealedRun {
+  /** Numbers accounted for, of calls whose end may be in the records that the journal points to. */
+  readonly numbers: NumberRanges;
+  /** Highest number in any event or span that was read: a journal that lost its end must not hide it. */
+  readonly highest: number;
+  readonly lost: number;
+  /** Calls that an earlier start sealed as interrupted, before it was killed as well. */
+  readonly interrupted: number;
+}
+
+/** Reads a run; undefined where it is not the newest, ended already, or can not be read. */
 function readRun(
   { files, dir, size }: EndOfRunOptions,
   { run, fromRecord }: Intents,
-): { readonly numbers: NumberRanges; readonly lost: number } | undefined {
+): SealedRun | undefined {
   const numbers = new NumberRanges();
+  let highest = 0;
   let lost = 0;
-  let isNewest = true;
-  const first = Math.min(run, fromRecord);
-  for (const frame of framesFrom(files, dir, first, size)) {
-    const { header } = frame;
-    if (header.kind === 'logs') continue;
-    const entries = splitPayload(
-      zstdDecompressSync(frame.stored, { maxOutputLength: PAYLOAD_BYTE_LENGTH_MAX }),
-      header.kind,
-    );
-    if (header.kind === 'traces') {
-      if (header.source.kind !== 'in-process') continue;
-      for (const entry of entries) {
-        const sequence = sequenceOf(entry);
-        if (sequence !== undefined) numbers.add(sequence);
-      }
-      continue;
-    }
-    for (const entry of entries) {
-      const { event } = parseControl(entry);
-      if (event.name === 'closed' && header.index > run) isNewest = false;
-      if (event.name === 'opened' && header.index > run && event.continues === undefined) {
-        isNewest = false;
-      }
-      if (event.name === 'gap' && header.index > run) {
+  let interrupted = 0;
+  for (const { header, readStored } of framesFrom(files, dir, run, size)) {
+    const isCounted = header.source.kind === 'in-process' && header.index >= fromRecord;
+    if (header.kind !== 'control' && !(header.kind === 'traces' && isCounted)) continue;
+    const sealed = contentOf(header, readStored());
+    if (sealed === undefined) return undefined;
+    for (const sequence of sealed.sequences) numbers.add(sequence);
+    for (const event of sealed.events) {
+      // The journal is of the run that this very record opened; whatever else begins or ends one is of another.
+      const begins = event.name === 'opened' && event.continues === undefined;
+      if (begins !== (header.index === run) || event.name === 'closed') return undefined;
+      if (event.name === 'heartbeat') highest = Math.max(highest, event.highest);
+      if (event.name === 'gap') {
         lost += event.count;
         if (event.first > 0 && event.last >= event.first) numbers.add(event.first, event.last);
       }
+      if (event.name === 'interrupted') {
+        interrupted++;
+        numbers.add(event.sequence);
+      }
     }
   }
-  return isNewest ? { numbers, lost } : undefined;
+  if (numbers.isFull) return undefined;
+  return { numbers, highest: Math.max(highest, numbers.highest), lost, interrupted };
 }
 
-/** Whole frames from a record on, one segment in memory at a time. */
-function* framesFrom(files: Files, dir: string, first: number, size: number): Generator<Frame> {
+/** Numbers of the spans, or events, of a record; undefined where somebody changed it: verifying tells of that. */
+function contentOf(
+  header: RecordHeader,
+  stored: Uint8Array,
+): { readonly sequences: number[]; readonly events: ControlEvent[] } | undefined {
+  try {
+    const payload = zstdDecompressSync(stored, { maxOutputLength: PAYLOAD_BYTE_LENGTH_MAX });
+    const entries = splitPayload(payload, header.kind);
+    if (header.kind === 'control') {
+      return { sequences: [], events: entries.map((entry) => parseControl(entry).event) };
+    }
+    return { sequences: entries.map(sequenceOf).filter((one) => one !== undefined), events: [] };
+  } catch {
+    return undefined;
+  }
+}
+
+interface StoredFrame {
+  readonly header: RecordHeader;
+  readonly readStored: () => Uint8Array;
+}
+
+/** Records `first` to `size - 1`, their payloads unread: a start is not to wait for all that a long run has sealed. */
+function* framesFrom(
+  files: Files,
+  dir: string,
+  first: number,
+  size: number,
+): Generator<StoredFrame> {
   const segments = (files.list(join(dir, 'segments')) ?? [])
     .map(parseSegmentName)
-    .filter((index) => index !== undefined && index < size);
-  const from = segments.findLastIndex((index) => (index ?? 0) <= first);
-  for (const index of segments.slice(Math.max(0, from))) {
-    const bytes = files.readAll(join(dir, 'segments', segmentName(index ?? 0)));
-    if (bytes === undefined) continue;
-    for (const frame of readFrames(bytes)) {
-      if (frame.header.index >= first && frame.header.index < size) yield frame;
+    .filter((index) => index !== undefined);
+  const from = segments.findLastIndex((index) => index <= first);
+  const buffer = new Uint8Array(HEADER_BYTE_LENGTH_MAX);
+  for (const segment of segments.slice(Math.max(0, from))) {
+    const file = files.open(join(dir, 'segments', segmentName(segment)), 'read');
+    try {
+      let index = segment;
+      for (let at = 0; index < size; index++) {
+        const read = buffer.subarray(0, files.read(file, buffer, at));
+        const end = headerEnd(read, 0);
+        if (end === undefined) break;
+        const header = parseHeader(read.slice(0, end));
+        const storedAt = at + end;
+        at = storedAt + header.storedByteLength;
+        if (index < first) continue;
+        const readStored = (): Uint8Array => {
+          const stored = new Uint8Array(header.storedByteLength);
+          return stored.subarray(0, files.read(file, stored, storedAt));
+        };
+        yield { header, readStored };
+      }
+    } finally {
+      files.close(file);
     }
   }
 }

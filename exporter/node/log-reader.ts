@@ -18,7 +18,6 @@ import type { Head } from '../log/note.ts';
 import { parseSegmentName, segmentName } from '../log/segment.ts';
 import type { NamedBytes } from '../log/verify.ts';
 import type { FinishedSegment } from './archiver.ts';
-import { nodeFiles } from './files.ts';
 import type { StoredRecord } from './forward.ts';
 import { nodePrimitives, sha256 } from './keys.ts';
 
@@ -73,20 +72,6 @@ export async function readCheckpointFiles(dir: string): Promise<NamedBytes[]> {
     });
   }
   return found;
-}
-
-/** The checkpoint that a writer kept of exactly so many records. */
-export function readSegmentCheckpoint(dir: string, size: number): Uint8Array | undefined {
-  const names = nodeFiles.list(join(dir, 'checkpoints')) ?? [];
-  const name = names.find((one) => one.startsWith(`${String(size).padStart(20, '0')}-`));
-  return name === undefined ? undefined : nodeFiles.readAll(join(dir, 'checkpoints', name));
-}
-
-/** Removes what a writer kept of the ends of segments up to `size`: an archive has them. */
-export function removeSegmentCheckpoints(dir: string, size: number): void {
-  for (const name of nodeFiles.list(join(dir, 'checkpoints')) ?? []) {
-    if (Number(name.slice(0, 20)) <= size) nodeFiles.remove(join(dir, 'checkpoints', name));
-  }
 }
 
 interface HeaderAt {

@@ -6,7 +6,7 @@
  */
 import { join } from 'node:path';
 import { constants, zstdCompressSync } from 'node:zlib';
-import { encodeHex, equalBytes } from '../log/bytes.ts';
+import { equalBytes } from '../log/bytes.ts';
 import {
   type ControlEvent,
   encodeControl,
@@ -29,10 +29,11 @@ import {
   SEGMENT_BYTE_LENGTH_MAX,
 } from '../log/limits.ts';
 import { type Hash, leafHash, NO_LINK, rootOf, Tree } from '../log/merkle.ts';
-import { encodeCheckpointText, encodeNote, type Head } from '../log/note.ts';
+import { encodeCheckpointText, encodeNote, type Head, parseCheckpoint } from '../log/note.ts';
 import { parseSegmentName, readFrame, segmentName } from '../log/segment.ts';
 import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
 import { type Signer, sha256 } from './keys.ts';
+import { keepSegmentCheckpoint } from './segment-checkpoints.ts';
 import { encodeSigning, parseSigning, problemOfCheckpoint } from './signed-head.ts';
 
 /** The log on disk contradicts itself or its own signatures: appending would vouch for what is not known. */
@@ -80,7 +81,6 @@ const SEGMENTS = 'segments';
 const CHECKPOINT = 'checkpoint';
 const SIGNING = 'signing';
 const RECOVERY = 'recovery';
-const CHECKPOINTS = 'checkpoints';
 
 /** Events of one record: far below what a record may hold, far above what a start has to tell. */
 const CONTROL_ENTRY_COUNT = 4096;
@@ -108,8 +108,8 @@ export class LogWriter {
   #link: Hash = NO_LINK;
   #sealedMs = 0;
   #signed: Head = { size: 0, root: this.#tree.root() };
-  /** The newest checkpoint of this writer. */
-  #note: Uint8Array | undefined;
+  /** The newest checkpoint on disk; its size is 0 where there is none. */
+  #checkpoint: { size: number; note: Uint8Array } = { size: 0, note: new Uint8Array() };
   /** The segment being written: its file, first record index and bytes. */
   #file = -1;
   #segment = 0;
@@ -227,7 +227,7 @@ export class LogWriter {
    */
   checkpoint(): void {
     const head: Head = { size: this.#tree.size, root: this.#tree.root() };
-    if (head.size === 0 || head.size === this.#signed.size) return;
+    if (head.size === this.#checkpoint.size) return;
     const { dir, signer } = this.#options;
     // A crash before this line: nothing was signed. After it: this head may have been, so no other head of its size
     // ever will be (invariant 4), and recovery never cuts below it (invariant 5).
@@ -237,7 +237,7 @@ export class LogWriter {
     const note = encodeNote(text, [{ verifier: signer.verifier, signature: signer.sign(text) }]);
     // A crash before this leaves the checkpoint before; the same head is signed again at the next open.
     replaceFile(this.#files, join(dir, CHECKPOINT), note);
-    this.#note = note;
+    this.#checkpoint = { size: head.size, note };
   }
 
   /** Gives the files back. Seals nothing: `closed` and the last checkpoint are the sealer's to order. */
@@ -252,29 +252,15 @@ export class LogWriter {
   }
 
   #startSegment(): void {
-    if (this.#tree.size > 0 && this.#options.signsSegments?.()) this.#signSegment();
+    if (this.#tree.size > 0 && this.#options.signsSegments?.()) {
+      this.checkpoint();
+      keepSegmentCheckpoint(this.#files, this.#options.dir, this.#tree.size, this.#checkpoint.note);
+    }
     this.#segment = this.#tree.size;
     const path = join(this.#options.dir, SEGMENTS, segmentName(this.#segment));
     this.#file = this.#files.open(path, 'create');
     this.#byteLength = 0;
     this.#segmentStartMs = Math.max(this.#options.now(), this.#sealedMs);
-  }
-
-  /** Keeps a checkpoint of the end of the segment that is finished: with it an archive verifies by itself. */
-  #signSegment(): void {
-    this.checkpoint();
-    const note = this.#note;
-    if (note === undefined) return;
-    const directory = join(this.#options.dir, CHECKPOINTS);
-    this.#files.makeDirectory(directory);
-    // A crash in here: the segment is archived with the next checkpoint that there is.
-    const name = `${String(this.#tree.size).padStart(20, '0')}-${encodeHex(sha256(note))}`;
-    replaceFile(
-      this.#files,
-      join(directory, name),
-      note,
-      join(this.#options.dir, `${CHECKPOINT}.tmp`),
-    );
   }
 
   /** Lets the next record begin a segment, so that all before it are finished and can be archived. */
@@ -311,6 +297,7 @@ export class LogWriter {
     if (checkpoint !== undefined) {
       const problem = problemOfCheckpoint(checkpoint, this.#options.signer.verifier, this.#signed);
       if (problem !== undefined) throw new DamagedLogError(problem);
+      this.#checkpoint = { size: parseCheckpoint(checkpoint).size, note: checkpoint };
     }
     this.#readSegments(names);
     const recovered = this.#readRecovery();

@@ -15,12 +15,7 @@ import { nodeFiles } from './files.ts';
 import { type Forwarder, openForwarder } from './forward.ts';
 import { beginJournal, removeJournals } from './intents.ts';
 import { endOfRun } from './interrupted.ts';
-import {
-  finishedSegments,
-  openLogFollower,
-  readSegmentCheckpoint,
-  removeSegmentCheckpoints,
-} from './log-reader.ts';
+import { finishedSegments, openLogFollower } from './log-reader.ts';
 import { DamagedLogError, LogWriter } from './log-writer.ts';
 import { type OtlpClient, openOtlpClient } from './otlp-client.ts';
 import { causeOf } from './otlp-config.ts';
@@ -45,6 +40,7 @@ import {
   type ToSealer,
 } from './protocol.ts';
 import { Sealer } from './sealer.ts';
+import { readSegmentCheckpoint, removeSegmentCheckpoints } from './segment-checkpoints.ts';
 import { WRITER } from './version.ts';
 
 interface ThreadData {
@@ -191,13 +187,14 @@ class SealingThread {
         finishedSegments: () => finishedSegments(dir, () => sealer.currentSegment),
         checkpoint: (size) => {
           if (this.#checkpointSize < size) return undefined;
-          const bytes = readSegmentCheckpoint(dir, size) ?? readFileSync(join(dir, 'checkpoint'));
+          const bytes =
+            readSegmentCheckpoint(nodeFiles, dir, size) ?? readFileSync(join(dir, 'checkpoint'));
           return { size: Number(latin1(bytes).split('\n')[1]), bytes };
         },
         receipts: await sealedReceipts(dir),
         onReceipt: (receipt) => {
           sealer.sealReceipt(receipt);
-          removeSegmentCheckpoints(dir, receipt.size);
+          removeSegmentCheckpoints(nodeFiles, dir, receipt.size);
         },
         onReport: ({ code, cause }) => this.#report(`archive.${code}`, cause),
       });

@@ -192,7 +192,10 @@ export interface Judging extends Partial<Pick<LogToVerify, 'live' | 'nowMs' | 'o
 }
 
 /** What the verifier says of a log. */
-export function judge(log: SmallLog, judging: Judging): Promise<Report> {
+export function judge(
+  log: Pick<LogToVerify, 'segments' | 'checkpoints'>,
+  judging: Judging,
+): Promise<Report> {
   const { verifiers = [], minimumHead, primitives = nodePrimitives } = judging;
   const origin = 'origin' in judging ? judging.origin : ORIGIN;
   return verifyLog(
