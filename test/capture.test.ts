@@ -497,7 +497,13 @@ describe.each(SDK_LINES)('SDK $name', (line) => {
       const span = child(line, provider, undefined, 'chat', GOVERNED);
       const { traceId, spanId } = span.spanContext();
       expect(order).toEqual([
-        { sequence: 1, traceId, spanId, startTime: [expect.any(Number), expect.any(Number)] },
+        {
+          sequence: 1,
+          traceId,
+          spanId,
+          startTime: [expect.any(Number), expect.any(Number)],
+          attributes: expect.objectContaining(GOVERNED),
+        },
         1,
       ]);
       span.end();

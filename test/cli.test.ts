@@ -34,13 +34,13 @@ const COMMAND = join(ROOT, 'exporter/cli/main.ts');
 const ORIGIN = 'loans/test/0';
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c';
 const START_MS = Date.parse('2026-11-23T10:00:00.000Z');
-const COUNTERS = { started: 2, ended: 2, sealed: 2, lost: 0, highest: 2, open: '' } as const;
+const COUNTERS = { started: 2, ended: 2, sealed: 2, lost: 0, highest: 0, open: '' } as const;
 const CLOSED: ControlEvent = { name: 'closed', ...COUNTERS };
 const GAP: ControlEvent = {
   name: 'gap',
   count: 3,
-  first: 3,
-  last: 5,
+  first: 1,
+  last: 3,
   from: '2026-11-23T10:00:00.000Z',
   to: '2026-11-23T10:00:01.000Z',
   cause: 'the queue was full',
@@ -252,6 +252,7 @@ witnesses  none
         verdict: 'valid',
         log: ORIGIN,
         size: 3,
+        root: expect.stringMatching(/^[\w+/]{43}=$/),
         records: 3,
         entries: 2,
         declaredLost: 0,

@@ -34,6 +34,7 @@ describe('limits', () => {
       RECOVERED_BYTE_LENGTH_MAX: MIB,
       FINDING_COUNT_MAX: 100,
       PROOF_LENGTH_MAX: 63,
+      NUMBER_RANGE_COUNT_MAX: 64 * KIB,
     });
   });
 

@@ -1,17 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // Goal: readers see what the writer made durable, whole and in order, also while it grows. Method: a real log in a real
 // directory, written by the real writer, read from every index on.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { SEGMENT_BYTE_LENGTH_MAX } from '../exporter/log/limits.ts';
+import { NOTE_BYTE_LENGTH_MAX, SEGMENT_BYTE_LENGTH_MAX } from '../exporter/log/limits.ts';
 import { leafHash, rootOf } from '../exporter/log/merkle.ts';
 import { parseCheckpoint } from '../exporter/log/note.ts';
+import type { NamedBytes } from '../exporter/log/verify.ts';
 import { nodeFiles } from '../exporter/node/files.ts';
 import { sha256 } from '../exporter/node/keys.ts';
 import {
   finishedSegments,
+  firstOrigin,
   headAt,
   openLogFollower,
   readCheckpointFiles,
@@ -25,6 +35,7 @@ import {
   IN_PROCESS,
   judge,
   logEntries,
+  ORIGIN,
   openSigner,
   openWriter,
   recordsOf,
@@ -100,17 +111,67 @@ describe('a log directory as the verifier gets it', () => {
     expect(await readTextFile(join(nowhere, 'verifier'))).toBe(undefined);
   });
 
-  test('reads no file beyond the limits of the format', async () => {
+  test('reads no file beyond the limits of the format, and what the verifier needs to say so', async () => {
     const own = join(home, 'large');
     mkdirSync(join(own, 'segments'), { recursive: true });
     const segment = join(own, 'segments', name(0));
     writeFileSync(segment, '');
-    truncateSync(segment, SEGMENT_BYTE_LENGTH_MAX + 1);
-    await expect(listOf(readSegmentFiles(own))).rejects.toThrow(
-      `${segment}: 268435457 bytes, at most 268435456 are read`,
+    truncateSync(segment, SEGMENT_BYTE_LENGTH_MAX + 1000);
+    writeFileSync(join(own, 'checkpoint'), 'x'.repeat(NOTE_BYTE_LENGTH_MAX + 1000));
+    const checkpoints = await readCheckpointFiles(own);
+    const lengths: number[] = [];
+    async function* measured(): AsyncGenerator<NamedBytes> {
+      for await (const file of readSegmentFiles(own)) {
+        lengths.push(file.bytes.length);
+        yield file;
+      }
+    }
+    const report = await judge(
+      { segments: measured(), checkpoints },
+      { verifiers: [signer.verifier] },
     );
-    writeFileSync(join(own, 'checkpoint'), 'x'.repeat(128 * 1024 + 1));
-    await expect(readCheckpointFiles(own)).rejects.toThrow('at most 131072 are read');
+    expect(checkpoints.map(({ bytes }) => bytes.length)).toEqual([NOTE_BYTE_LENGTH_MAX + 1]);
+    expect(lengths).toEqual([SEGMENT_BYTE_LENGTH_MAX + 1]);
+    expect(codesOf(report)).toEqual(['checkpoint.syntax', 'segment.too-long', 'log.empty']);
+  });
+
+  test('passes over files on their way into an archive, which a crash left behind', async () => {
+    const own = join(home, 'half-put');
+    for (const folder of ['segments', 'checkpoints']) {
+      mkdirSync(join(own, folder), { recursive: true });
+      writeFileSync(join(own, folder, '.0-half'), 'x');
+    }
+    expect(await listOf(readSegmentFiles(own))).toEqual([]);
+    expect(await readCheckpointFiles(own)).toEqual([]);
+    expect(await firstOrigin(own)).toBe(undefined);
+  });
+});
+
+describe('the origin that the first record names', () => {
+  const originIn = (
+    directory: string,
+    file: string,
+    bytes: Uint8Array,
+  ): Promise<string | undefined> => {
+    const own = join(home, directory);
+    mkdirSync(join(own, 'segments'), { recursive: true });
+    writeFileSync(join(own, 'segments', file), bytes);
+    return firstOrigin(own);
+  };
+
+  test('is read where no checkpoint is', async () => {
+    expect(await firstOrigin(dir)).toBe(ORIGIN);
+    const own = join(home, 'half-put-and-whole');
+    cpSync(dir, own, { recursive: true });
+    writeFileSync(join(own, 'segments', '.0-half'), 'x');
+    expect(await firstOrigin(own)).toBe(ORIGIN);
+  });
+
+  test('is none where there is no log, or none that can be read', async () => {
+    expect(await firstOrigin(join(home, 'nowhere'))).toBe(undefined);
+    expect(await originIn('empty', name(0), new Uint8Array())).toBe(undefined);
+    expect(await originIn('noise', name(0), new Uint8Array(5000).fill(10))).toBe(undefined);
+    expect(await originIn('long', name(0), new Uint8Array(5000).fill(120))).toBe(undefined);
   });
 });
 

@@ -329,7 +329,7 @@ describe('opening again', () => {
     expect(plain(inDoubt)).toEqual(plain({ index: 1, root }));
     const find = (looked: typeof inDoubt): boolean => {
       const again = openWriter(disk, signer, {
-        resume: { head: writer.head, inDoubt: looked },
+        resume: { head: writer.head, inDoubt: looked, continues: 0 },
       });
       again.close();
       return again.holdsInDoubt;

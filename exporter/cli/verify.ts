@@ -5,6 +5,7 @@
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { decodeBase64 } from '../log/bytes.ts';
 import { LogError } from '../log/errors.ts';
 import { parseCheckpoint, parseVerifier, type Verifier } from '../log/note.ts';
 import type { Report, Verdict } from '../log/report.ts';
@@ -12,7 +13,7 @@ import { type VerifiedRecord, verifyLog } from '../log/verify.ts';
 import { ConfigError } from '../node/config.ts';
 import { nodePrimitives, sha256 } from '../node/keys.ts';
 import { takeLock } from '../node/lock.ts';
-import { headAt, readCheckpointFiles, readSegmentFiles } from '../node/log-reader.ts';
+import { firstOrigin, readCheckpointFiles, readSegmentFiles } from '../node/log-reader.ts';
 import type { Terminal } from './terminal.ts';
 import { openTrustFile, type TrustedLog, type TrustFile } from './trust.ts';
 
@@ -104,7 +105,8 @@ export async function verifyDirectory(
   if (trust === undefined) {
     verifier = keyBeside(dir);
   } else {
-    const origin = originBeside(checkpoints);
+    // A torn checkpoint must not hide which log is expected here, and which head.
+    const origin = originBeside(checkpoints) ?? (await firstOrigin(dir));
     known = trust.logs.find((log) => log.origin === origin);
     verifier = known?.verifier;
   }
@@ -144,9 +146,9 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
     });
     reports.push({ dir, report });
     // An incomplete log is intact: its end may be held against the next one as well (FORMAT.md, "Trust file").
-    if (trust !== undefined && (report.verdict === 'valid' || report.verdict === 'incomplete')) {
-      const head = await headAt(dir, report.size);
-      if (head !== undefined) trust.remember(report.log, head);
+    const isIntact = report.verdict === 'valid' || report.verdict === 'incomplete';
+    if (isIntact && report.size > 0) {
+      trust?.remember(report.log, { size: report.size, root: decodeBase64(report.root) });
     }
   }
   const found = new Set(reports.map(({ report }) => report.log));

@@ -13,7 +13,7 @@ import { FIXED64, FieldCursor, LEN, VARINT, varintByteLength, writeVarint } from
 /** How a value is spelled: printable ASCII, an integer of 0..2^53-1, the base64 of a hash, or raw bytes. */
 type Spelling = 'text' | 'count' | 'hash' | 'bytes';
 
-/** Cumulative numbers of one writer since its log began (invariant 8). */
+/** Cumulative numbers of the process that writes, since it began (invariant 8). */
 export interface WriterCounters {
   /** Governed spans started, ended, sealed, and lost with a sealed gap. */
   readonly started: number;
@@ -42,6 +42,8 @@ export interface OpenedEvent {
   readonly successorOf?: string;
   readonly successorSize?: number;
   readonly successorRoot?: Hash;
+  /** The same process opened its log anew, and its numbers go on behind this one; absent where they begin at 1. */
+  readonly continues?: number;
 }
 
 /** Bytes that recovery cut from the end of the last segment. */
@@ -82,6 +84,24 @@ export interface ReceiptEvent {
   readonly lock?: string;
 }
 
+/** A call that started and of which no end is sealed, nor will be: its process was killed (invariant 8). */
+export interface InterruptedEvent {
+  readonly name: 'interrupted';
+  readonly sequence: number;
+  readonly traceId: string;
+  readonly spanId: string;
+  /** Milliseconds since 1970, as the process claimed. */
+  readonly startedMs: number;
+  readonly model?: string;
+}
+
+/** The end of a process's numbers. */
+export interface ClosedEvent extends WriterCounters {
+  readonly name: 'closed';
+  /** How many calls were interrupted, where the next start seals this for a process that was killed. */
+  readonly interrupted?: number;
+}
+
 /** Requests that a receiver answered with a code that makes their sender give up (invariant 11). */
 export interface RefusedEvent {
   readonly name: 'refused';
@@ -101,8 +121,9 @@ export type ControlEvent =
   | GapEvent
   | ReceiptEvent
   | RefusedEvent
-  | ({ readonly name: 'heartbeat' } & WriterCounters)
-  | ({ readonly name: 'closed' } & WriterCounters);
+  | InterruptedEvent
+  | ClosedEvent
+  | ({ readonly name: 'heartbeat' } & WriterCounters);
 
 export type ControlName = ControlEvent['name'];
 
@@ -111,17 +132,16 @@ function fields(text: string): Readonly<Record<string, Spelling>> {
   return Object.fromEntries(text.split(' ').map((field) => field.split(':') as [string, Spelling]));
 }
 
-const COUNTERS = fields(
-  'started:count ended:count sealed:count lost:count highest:count open:text',
-);
+const COUNTERS = 'started:count ended:count sealed:count lost:count highest:count open:text';
 
 const CONTROL_FIELDS: Readonly<Record<ControlName, Readonly<Record<string, Spelling>>>> = {
   opened: fields(
     'size:count root:hash writer:text instance:text configuration:hash heartbeatMs:count ' +
-      'successorOf?:text successorSize?:count successorRoot?:hash',
+      'successorOf?:text successorSize?:count successorRoot?:hash continues?:count',
   ),
-  closed: COUNTERS,
-  heartbeat: COUNTERS,
+  closed: fields(`${COUNTERS} interrupted?:count`),
+  heartbeat: fields(COUNTERS),
+  interrupted: fields('sequence:count traceId:text spanId:text startedMs:count model?:text'),
   recovered: fields('segment:count offset:count byteLength:count sha256:hash cut:bytes'),
   gap: fields('count:count first:count last:count from:text to:text cause:text'),
   receipt: fields(
@@ -164,9 +184,8 @@ function encodeValue(type: Spelling, value: unknown, key: string): Uint8Array {
         !PRINTABLE.test(value) ||
         value.length > CONTROL_TEXT_LENGTH_MAX
       ) {
-        throw new RangeError(
-          `${key}: not printable ASCII of at most ${CONTROL_TEXT_LENGTH_MAX} characters`,
-        );
+        const what = `printable ASCII of at most ${CONTROL_TEXT_LENGTH_MAX} characters`;
+        throw new RangeError(`${key}: not ${what}`);
       }
       return message(1, fromLatin1(value));
     }

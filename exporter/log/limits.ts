@@ -55,3 +55,6 @@ export const FINDING_COUNT_MAX: number = 100;
 
 /** Proof lines: a tree of 2^53 leaves has no longer path. C2SP tlog-proof allows 63. */
 export const PROOF_LENGTH_MAX: number = 63;
+
+/** Ranges of numbers that are told apart for one writer; one that scatters its numbers further is not followed. */
+export const NUMBER_RANGE_COUNT_MAX: number = 65_536;

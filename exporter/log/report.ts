@@ -17,7 +17,10 @@ const VERDICT_OF = {
   'key.missing': 'unverifiable',
   'log.empty': 'unverifiable',
   'log.gap': 'incomplete',
+  'log.interrupted': 'note',
+  'log.numbers': 'incomplete',
   'log.recovered': 'incomplete',
+  'log.recovered-whole': 'note',
   'log.rollback': 'invalid',
   'log.root': 'invalid',
   'log.silent': 'incomplete',
@@ -78,6 +81,8 @@ export interface Report {
   readonly log: string;
   /** Records covered by a checkpoint whose signature and root hold. */
   readonly size: number;
+  /** Root of the log at `size`, base64; empty where that is 0. What a trust file remembers. */
+  readonly root: string;
   /** Records read and checked. */
   readonly records: number;
   /** Spans and log records in them; control events are not counted. */

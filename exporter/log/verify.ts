@@ -4,8 +4,8 @@
  * Trusts nothing in the log: keys, origin and minimum head come from the caller (invariant 9). It can not tell
  * whether an application emitted a span, nor whether content is true.
  */
-import { equalBytes } from './bytes.ts';
-import { type ControlEvent, type OpenedEvent, parseControl } from './control.ts';
+import { encodeBase64, equalBytes } from './bytes.ts';
+import { type ClosedEvent, type ControlEvent, type OpenedEvent, parseControl } from './control.ts';
 import { splitPayload } from './entries.ts';
 import { LogError } from './errors.ts';
 import type { RecordHeader } from './header.ts';
@@ -19,6 +19,7 @@ import {
   type Verifier,
   type VerifyEd25519,
 } from './note.ts';
+import { formatNumberRanges, NumberRanges, parseNumberRanges, sequenceOf } from './numbers.ts';
 import { type FindingCode, Findings, type Report } from './report.ts';
 import { type Frame, parseSegmentName, readFrame } from './segment.ts';
 import { checkStoredFrame } from './stored.ts';
@@ -109,10 +110,8 @@ async function verifyRecord(frame: Frame, primitives: Primitives): Promise<Verif
     throw new RecordFault('record.payload', 'the stored bytes do not inflate');
   }
   if (payload.length !== header.payloadByteLength) {
-    throw new RecordFault(
-      'record.payload',
-      `the payload has ${payload.length} bytes, not ${header.payloadByteLength}`,
-    );
+    const message = `the payload has ${payload.length} bytes, not ${header.payloadByteLength}`;
+    throw new RecordFault('record.payload', message);
   }
   let entries: Uint8Array[];
   try {
@@ -138,13 +137,15 @@ async function verifyRecord(frame: Frame, primitives: Primitives): Promise<Verif
   return { header, headerBytes, leaf: leafHash(sha256, headerBytes), entries, leaves, events };
 }
 
+/** Heads to hold the tree against when it reaches their size: root, and whose word it is. */
+type ExpectedHeads = Map<number, { readonly root: Hash; readonly where: string }[]>;
+
 /** The state of one walk over a log: its tree so far, and what the events told. */
 class Walk {
   readonly findings: Findings;
   readonly #primitives: Primitives;
   readonly #tree: Tree;
-  /** Heads to hold the tree against when it reaches their size: size, root, and whose word it is. */
-  readonly #expected: Map<number, { readonly root: Hash; readonly where: string }[]>;
+  readonly #expected: ExpectedHeads;
   origin: string | undefined;
   records = 0;
   entries = 0;
@@ -154,14 +155,21 @@ class Walk {
   #link: Hash = NO_LINK;
   #heartbeatMs = 0;
   #isOpen = false;
-  /** Sizes at which the tree had the expected root. */
-  readonly reproduced: Set<number> = new Set();
+  /** Numbers accounted for since the process that writes began: sealed, declared lost, or interrupted. */
+  #numbers = new NumberRanges();
+  /** Highest number that it said, before it said the last. */
+  #highest = 0;
+  #beganUnclean = false;
+  /** What recovery cut out of the run of that process, until its numbers are summed. */
+  #cuts: { readonly where: string; readonly message: string }[] = [];
+  /** Sizes at which the tree had the expected root, and that root. */
+  readonly reproduced: Map<number, Hash> = new Map();
 
   constructor(
     findings: Findings,
     primitives: Primitives,
     origin: string | undefined,
-    expected: Map<number, { readonly root: Hash; readonly where: string }[]>,
+    expected: ExpectedHeads,
   ) {
     this.findings = findings;
     this.#primitives = primitives;
@@ -193,7 +201,13 @@ class Walk {
       if (!this.#isOpen && record.events[0]?.name !== 'opened') {
         report('record.opened', 'the log was not opened before this record');
       }
-      for (const event of record.events) this.#hear(event, report);
+      for (const event of record.events) this.#hear(event, where);
+      if (header.kind === 'traces' && header.source.kind === 'in-process') {
+        for (const entry of record.entries) {
+          const sequence = sequenceOf(entry);
+          if (sequence !== undefined) this.#numbers.add(sequence);
+        }
+      }
       if (header.kind !== 'control') this.entries += record.entries.length;
       onRecord?.(record);
     }
@@ -203,34 +217,75 @@ class Walk {
     this.lastSealed = header.sealed;
     this.records++;
     for (const { root, where: whose } of this.#expected.get(this.records) ?? []) {
-      if (equalBytes(this.#tree.root(), root)) this.reproduced.add(this.records);
+      if (equalBytes(this.#tree.root(), root)) this.reproduced.set(this.records, root);
       else
         this.findings.add('log.root', whose, `the log has another root at ${this.records} records`);
     }
   }
 
-  #hear(event: ControlEvent, report: (code: FindingCode, message: string) => void): void {
-    if (event.name === 'opened') this.#hearOpened(event, report);
-    if (event.name === 'closed') this.#isOpen = false;
+  #hear(event: ControlEvent, where: string): void {
+    if (event.name === 'opened') this.#hearOpened(event, where);
+    if (event.name === 'closed') this.#hearClosed(event, where);
+    if (event.name === 'heartbeat') this.#highest = Math.max(this.#highest, event.highest);
+    if (event.name === 'interrupted') this.#numbers.add(event.sequence);
     if (event.name === 'gap') {
       this.declaredLost += event.count;
-      report(
-        'log.gap',
-        `${event.count} spans lost from ${event.from} to ${event.to}: ${event.cause}`,
-      );
+      if (event.first > 0 && event.last >= event.first) this.#numbers.add(event.first, event.last);
+      const message = `${event.count} spans lost from ${event.from} to ${event.to}: ${event.cause}`;
+      this.findings.add('log.gap', where, message);
     }
     if (event.name === 'recovered') {
-      report('log.recovered', `recovery cut ${event.byteLength} bytes from the end of the log`);
+      const message = `recovery cut ${event.byteLength} bytes from the end of the log`;
+      this.#cuts.push({ where, message });
     }
   }
 
-  #hearOpened(event: OpenedEvent, report: (code: FindingCode, message: string) => void): void {
+  #hearOpened(event: OpenedEvent, where: string): void {
     if (event.size !== this.#tree.size || !equalBytes(event.root, this.#tree.root())) {
-      report('record.opened', 'opened states another head than the log had');
+      this.findings.add('record.opened', where, 'opened states another head than the log had');
     }
-    if (this.#isOpen) report('log.unclean-end', 'the writer before did not close the log');
+    // The same process may lose its disk and open the log again: its numbers are summed at its end.
+    if (event.continues === undefined || !this.#isOpen) {
+      const message = 'the log was not closed before; what its writer had not sealed is unknown';
+      if (this.#isOpen) this.findings.add('log.unclean-end', where, message);
+      this.endRun();
+      this.#beganUnclean = this.#isOpen;
+    }
     this.#isOpen = true;
+    this.#highest = Math.max(this.#highest, event.continues ?? 0);
     this.#heartbeatMs = event.heartbeatMs;
+  }
+
+  /** The numbers of a process add up, or the difference is named (invariant 8). */
+  #hearClosed(event: ClosedEvent, where: string): void {
+    this.#isOpen = false;
+    // Numbers that are in the log were given out, whatever `closed` says: it may be told by a journal that was cut.
+    const highest = Math.max(event.highest, this.#highest, this.#numbers.highest);
+    const open = parseNumberRanges(event.open);
+    for (const [first, last] of open ?? []) this.#numbers.add(first, last);
+    const missing = this.#numbers.missing(highest);
+    let problem =
+      missing.count === 0
+        ? undefined
+        : `${missing.count} of ${highest} numbers are in no record: ${formatNumberRanges(missing.ranges)}`;
+    if (open === undefined || this.#numbers.isFull) problem = 'the numbers can not be summed';
+    if (problem !== undefined) this.findings.add('log.numbers', where, problem);
+    if (event.interrupted !== undefined) {
+      const message = `the writer was killed; ${event.interrupted} calls were interrupted, and the next start sealed which`;
+      this.findings.add('log.interrupted', where, message);
+    }
+    // A cut told behind an unclean end is of the run before, whose numbers nobody summed.
+    this.endRun(problem === undefined && !this.#beganUnclean);
+  }
+
+  /** What was cut is whole again if all numbers are accounted for across it (invariant 5). */
+  endRun(isWhole = false): void {
+    for (const cut of this.#cuts) {
+      this.findings.add(isWhole ? 'log.recovered-whole' : 'log.recovered', cut.where, cut.message);
+    }
+    this.#cuts = [];
+    this.#numbers = new NumberRanges();
+    this.#highest = 0;
   }
 
   /** Milliseconds of silence beyond two heartbeats; 0 where the log is closed or its writer not late. */
@@ -248,11 +303,11 @@ async function judgeCheckpoints(
   findings: Findings,
 ): Promise<{
   trusted: Checkpoint[];
-  expected: Map<number, { root: Hash; where: string }[]>;
+  expected: ExpectedHeads;
   signers: Set<string>;
 }> {
   const trusted: Checkpoint[] = [];
-  const expected = new Map<number, { root: Hash; where: string }[]>();
+  const expected: ExpectedHeads = new Map();
   const signers = new Set<string>();
   const expect = (head: Head, where: string) => {
     const list = expected.get(head.size) ?? [];
@@ -264,31 +319,28 @@ async function judgeCheckpoints(
   if (log.checkpoints.length === 0)
     findings.add('checkpoint.missing', 'log', 'no checkpoint: nothing is signed');
   for (const { name, bytes } of log.checkpoints) {
+    const report = (code: FindingCode, message: string) => findings.add(code, name, message);
     let checkpoint: Checkpoint;
     try {
       checkpoint = parseCheckpoint(bytes);
     } catch (cause) {
       if (!(cause instanceof LogError)) throw cause;
-      findings.add('checkpoint.syntax', name, `${cause.code}: ${cause.message}`);
+      report('checkpoint.syntax', `${cause.code}: ${cause.message}`);
       continue;
     }
     const origin = log.trust.origin ?? trusted[0]?.origin;
     if (origin !== undefined && checkpoint.origin !== origin) {
-      findings.add('checkpoint.origin', name, `belongs to the log ${checkpoint.origin}`);
+      report('checkpoint.origin', `belongs to the log ${checkpoint.origin}`);
       continue;
     }
     const keys = log.trust.verifiers.filter((verifier) => verifier.name === checkpoint.origin);
     const { signedBy, forged } = await judgeNote(checkpoint.note, keys, primitives.verifyEd25519);
     if (forged.length > 0) {
-      findings.add(
-        'checkpoint.signature',
-        name,
-        `the signature of ${forged[0]!.name} does not hold`,
-      );
+      report('checkpoint.signature', `the signature of ${forged[0]!.name} does not hold`);
       continue;
     }
     if (signedBy.length === 0) {
-      findings.add('checkpoint.unsigned', name, 'no trusted key signed it');
+      report('checkpoint.unsigned', 'no trusted key signed it');
       continue;
     }
     for (const signer of signedBy) signers.add(signer.name);
@@ -321,11 +373,8 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
   walking: for await (const { name, bytes } of log.segments) {
     lastName = name;
     if (tornWhere !== undefined) {
-      findings.add(
-        'record.header',
-        tornWhere,
-        'ends in the middle of a record, and another segment follows',
-      );
+      const message = 'ends in the middle of a record, and another segment follows';
+      findings.add('record.header', tornWhere, message);
       tornWhere = undefined;
       break;
     }
@@ -356,27 +405,24 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
     }
   }
 
+  // What no later record can account for is told.
+  walk.endRun();
   const end = `segment ${lastName || '-'} record ${walk.records}`;
+  const report = (code: FindingCode, message: string) => findings.add(code, end, message);
   const minimum = log.trust.minimumHead;
   if (walk.records < signedSize) {
-    findings.add('log.truncated', end, `${walk.records} records, but ${signedSize} were signed`);
+    report('log.truncated', `${walk.records} records, but ${signedSize} were signed`);
   }
   if (minimum !== undefined && walk.records < minimum.size) {
-    findings.add(
-      'log.rollback',
-      end,
-      `${walk.records} records, but ${minimum.size} were seen before`,
-    );
+    report('log.rollback', `${walk.records} records, but ${minimum.size} were seen before`);
   }
   if (walk.records === 0) findings.add('log.empty', 'log', 'holds no record');
-  const size = walk.reproduced.has(signedSize) ? signedSize : 0;
+  const root = walk.reproduced.get(signedSize);
+  const size = root === undefined ? 0 : signedSize;
   const unsignedRecords = Math.max(0, walk.records - signedSize);
   if (unsignedRecords > 0) {
-    findings.add(
-      log.live ? 'log.unsigned-tail-live' : 'log.unsigned-tail',
-      end,
-      `${unsignedRecords} records at the end are not covered by a signature`,
-    );
+    const message = `${unsignedRecords} records at the end are not covered by a signature`;
+    report(log.live ? 'log.unsigned-tail-live' : 'log.unsigned-tail', message);
   }
   if (tornWhere !== undefined) {
     if (log.live) findings.add('log.unsigned-tail-live', tornWhere, 'a record is being written');
@@ -384,17 +430,14 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
   }
   const silenceMs = log.live || log.nowMs === undefined ? 0 : walk.silenceMs(log.nowMs);
   if (silenceMs > 0) {
-    findings.add(
-      'log.silent',
-      end,
-      `the writer neither closed the log nor wrote for ${silenceMs} ms`,
-    );
+    report('log.silent', `the writer neither closed the log nor wrote for ${silenceMs} ms`);
   }
 
   return {
     verdict: findings.verdict,
     log: walk.origin ?? '',
     size,
+    root: root === undefined ? '' : encodeBase64(root),
     records: walk.records,
     entries: walk.entries,
     declaredLost: walk.declaredLost,

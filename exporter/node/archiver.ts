@@ -31,8 +31,13 @@ export interface ArchiverConfig {
   readonly origin: string;
   /** Finished segments in order; those with a receipt may be left out. */
   readonly finishedSegments: () => AsyncIterable<FinishedSegment>;
-  /** The newest checkpoint, as the bytes of its note, and the tree size it covers. */
-  readonly checkpoint: () => { readonly size: number; readonly bytes: Uint8Array } | undefined;
+  /**
+   * A checkpoint that covers the first `size` records, if there is one: the one of exactly so many where it was kept,
+   * since an archive that ends with a segment then verifies by itself; else the newest.
+   */
+  readonly checkpoint: (
+    size: number,
+  ) => { readonly size: number; readonly bytes: Uint8Array } | undefined;
   /** The receipts in the log: progress is what is sealed, not what a file beside it says (invariant 10). */
   readonly receipts: Iterable<Pick<ReceiptEvent, 'archive' | 'key'>>;
   /** Seals a receipt; the segment counts as archived once this resolves. */
@@ -172,7 +177,7 @@ export function openArchiver(config: ArchiverConfig): Archiver {
       behindBy = left;
       if (abort.signal.aborted) return;
       if (conflicting.has(key)) continue;
-      const checkpoint = config.checkpoint();
+      const checkpoint = config.checkpoint(segment.nextIndex);
       // Not covered yet: the next checkpoint comes with its own notification.
       if (checkpoint === undefined || checkpoint.size < segment.nextIndex) continue;
       await archiveSegment(segment, checkpoint);

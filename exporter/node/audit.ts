@@ -4,12 +4,17 @@
  * joins the two.
  * Opening it either succeeds before it returns or fails with what to do about it; after that nothing of it throws.
  */
-import type { WriterCounters } from '../log/control.ts';
-import { type Capture, type CaptureStats, createCapture } from './capture.ts';
+import { threadId } from 'node:worker_threads';
+import { ATTR_GEN_AI_REQUEST_MODEL } from '../../semconv/index.ts';
+import type { InterruptedEvent, WriterCounters } from '../log/control.ts';
+import { type Capture, type CaptureStats, createCapture, type Intent } from './capture.ts';
 import { type Config, type ConfigInput, readConfig } from './config.ts';
+import { nodeFiles } from './files.ts';
 import { JoinedSealing, offeredSealing, offerSealing } from './handover.ts';
+import { beginJournal, IntentJournal, type IntentRecord } from './intents.ts';
+import { interruptedEvent } from './interrupted.ts';
 import { boundedOpen } from './members.ts';
-import type { ConsumerStatus, Meeting, SealingConfig, SealingState } from './protocol.ts';
+import type { ConsumerStatus, Ending, Meeting, SealingConfig, SealingState } from './protocol.ts';
 import type { LiveSpanLike } from './sdk-shapes.ts';
 import { IN_PROCESS, SealingClient } from './sealing-client.ts';
 
@@ -65,12 +70,7 @@ export function joinAudit(hooks: AuditHooks = {}): Audit | undefined {
   const offer = offeredSealing();
   if (offer === undefined) return undefined;
   const sealing = new JoinedSealing(offer, hooks.onReport ?? (() => {}));
-  const joined = audit(offer.config, sealing, offer.meeting, hooks, () => {});
-  sealing.onDrain(() => {
-    joined.capture.drainSync();
-    return countersOf(joined.capture);
-  });
-  return joined;
+  return audit(offer.config, sealing, offer.meeting, hooks, () => {});
 }
 
 function audit(
@@ -82,6 +82,7 @@ function audit(
 ): Audit {
   const isSync = config.mode === 'sync';
   const numbers = new BigInt64Array(meeting.numbers);
+  const calls = new RunningCalls(sealing.state, isSync);
   const capture = createCapture({
     submit: (chunk) => {
       const outcome = sealing.submit(chunk.bytes, IN_PROCESS, countersOf(capture));
@@ -91,6 +92,8 @@ function audit(
     forwarding: config.forwarding,
     sync: isSync,
     nextSequence: () => Number(Atomics.add(numbers, 0, 1n)) + 1,
+    onIntent: (intent) => calls.start(intent),
+    onSettled: (sequence, recordIndex) => calls.settle(sequence, recordIndex),
     onLost: ({ count, firstSequence, lastSequence, cause }) => {
       const now = new Date().toISOString();
       sealing.declareGap({
@@ -109,9 +112,14 @@ function audit(
     const consumers = await sealing.flush(deadlineMs, countersOf(capture));
     return { ...consumers, capture: capture.stats() };
   };
-  const closeSync = (): void => {
+  /** Hands over all that has ended, and tells what has not. */
+  const drain = (): Ending => {
     capture.drainSync();
-    sealing.closeSync(countersOf(capture));
+    return { counters: countersOf(capture), interrupted: calls.end(capture.stats().openRanges) };
+  };
+  if (sealing instanceof JoinedSealing) sealing.onDrain(drain);
+  const closeSync = (): void => {
+    sealing.closeSync(drain());
     process.removeListener('exit', closeSync);
     onClosed();
   };
@@ -132,6 +140,67 @@ function audit(
   };
 }
 
+/** Calls that still run when a process ends in order are told one by one, up to here; the rest as ranges of numbers. */
+const INTERRUPTED_COUNT_MAX = 4096;
+
+/** Calls that started and are not settled: in the journal for a process that is killed, in the log at an end in order. */
+class RunningCalls {
+  readonly #journal: IntentJournal;
+  readonly #running = new Map<number, IntentRecord>();
+  #newestRecord: number;
+
+  constructor({ logDirectory, run }: SealingState, isSync: boolean) {
+    this.#newestRecord = run;
+    // The sealing thread began that of the main thread, before the run itself began.
+    if (threadId !== 0) beginJournal(nodeFiles, logDirectory, run, threadId);
+    this.#journal = new IntentJournal({
+      files: nodeFiles,
+      dir: logDirectory,
+      run,
+      thread: threadId,
+      isSync,
+      newestRecord: () => this.#newestRecord,
+      unsettled: () => this.#running.values(),
+    });
+  }
+
+  start({ sequence, traceId, spanId, startTime, attributes }: Intent): void {
+    const model = attributes[ATTR_GEN_AI_REQUEST_MODEL];
+    const startedMs = startTime[0] * 1000 + Math.trunc(startTime[1] / 1e6);
+    const intent: IntentRecord = {
+      sequence,
+      traceId,
+      spanId,
+      // A time that no event can spell must not keep the end of this process from being sealed.
+      startedMs: Number.isSafeInteger(startedMs) && startedMs > 0 ? startedMs : 0,
+      model: typeof model === 'string' ? model : '',
+    };
+    this.#running.set(sequence, intent);
+    this.#journal.write(intent);
+  }
+
+  settle(sequence: number, recordIndex: number | undefined): void {
+    this.#running.delete(sequence);
+    if (recordIndex !== undefined && recordIndex > this.#newestRecord) {
+      this.#newestRecord = recordIndex;
+    }
+  }
+
+  /** @param open numbers that still run, since of what was handed over the answer may be on its way */
+  end(open: CaptureStats['openRanges']): InterruptedEvent[] {
+    this.#journal.close();
+    const events: InterruptedEvent[] = [];
+    for (const [first, last] of open) {
+      for (let sequence = first; sequence <= last; sequence++) {
+        const intent = this.#running.get(sequence);
+        if (intent !== undefined) events.push(interruptedEvent(intent));
+        if (events.length === INTERRUPTED_COUNT_MAX) return events;
+      }
+    }
+    return events;
+  }
+}
+
 /** The numbers of a capture as heartbeats state them. */
 function countersOf(capture: Capture): WriterCounters {
   const { started, ended, sealed, lost, highestSequence, openRanges } = capture.stats();
@@ -149,6 +218,7 @@ export function sealingConfig(config: Config): SealingConfig {
     originBase: config.originBase,
     originIsChosen: config.originIsChosen,
     keyPem: config.keyPem,
+    numbers: true,
     configurationHash: config.hash,
     groupCommitMs: config.mode === 'sync' ? 0 : config.groupCommitMs,
     checkpointMs: config.checkpointMs,

@@ -9,6 +9,7 @@ import type { SpanContext } from '@opentelemetry/api';
 import { ATTR_AIGOV_SEQUENCE, isGoverned, type SpanFacts } from '../../semconv/index.ts';
 import { Captured, type Chunk, type Loss, PendingSpans, type SealOutcome } from './pending.ts';
 import {
+  type AttributesLike,
   EXPORT_FAILED,
   type HrTimeLike,
   type LiveSpanLike,
@@ -26,6 +27,8 @@ export interface Intent {
   readonly traceId: string;
   readonly spanId: string;
   readonly startTime: HrTimeLike;
+  /** Attributes at the start. */
+  readonly attributes: AttributesLike;
 }
 
 /**
@@ -44,6 +47,8 @@ export interface CaptureOptions {
   readonly nextSequence?: () => number;
   /** Hears of every number before anything is done with it. */
   readonly onIntent?: (intent: Intent) => void;
+  /** Hears of every number once its span is sealed or lost: with the record it is in, or undefined. */
+  readonly onSettled?: (sequence: number, recordIndex: number | undefined) => void;
   /** May set attributes on a governed span that just started. */
   readonly onGovernedStart?: (span: LiveSpanLike) => void;
   /** Which spans belong into the log; the markers of `semconv` unless given. Asked for every span of the service. */
@@ -175,7 +180,7 @@ class SpanCapture implements Capture {
         gatherDelayMs: quantity('gatherDelayMs', options.gatherDelayMs ?? 10),
         resourceDelayMsMax: quantity('resourceDelayMsMax', options.resourceDelayMsMax ?? 1000),
       },
-      (captured) => this.forgetLater(captured.context.spanId),
+      (captured) => this.settled(captured),
     );
     this.processor = {
       onStart: (span) => this.guard(() => this.onStart(span)),
@@ -307,8 +312,6 @@ class SpanCapture implements Capture {
     const captured = this.begin(span, recordOnly);
     this.lastCaptured = captured;
     span.setAttribute(ATTR_AIGOV_SEQUENCE, captured.sequence);
-    // A span at its limit of attributes ignores one more; then only the record gets the number.
-    captured.numbered = span.attributes[ATTR_AIGOV_SEQUENCE] === captured.sequence;
     this.options.onGovernedStart?.(span);
   }
 
@@ -341,7 +344,8 @@ class SpanCapture implements Capture {
     this.byId.set(spanId, captured);
     const { onIntent } = this.options;
     if (onIntent !== undefined) {
-      this.guard(() => onIntent({ sequence, traceId, spanId, startTime: span.startTime }));
+      const { startTime, attributes } = span;
+      this.guard(() => onIntent({ sequence, traceId, spanId, startTime, attributes }));
     }
     return captured;
   }
@@ -366,6 +370,15 @@ class SpanCapture implements Capture {
     if (captured !== undefined) return captured;
     const candidate = this.byId.get(context.spanId);
     return candidate?.context.traceId === context.traceId ? candidate : undefined;
+  }
+
+  private settled(captured: Captured): void {
+    this.forgetLater(captured.context.spanId);
+    const { onSettled } = this.options;
+    if (onSettled === undefined) return;
+    const { sequence, outcome } = captured;
+    const recordIndex = outcome?.status === 'sealed' ? outcome.recordIndex : undefined;
+    this.guard(() => onSettled(sequence, recordIndex));
   }
 
   /** A ring, so that the map of ids does not grow with the age of the process. */

@@ -87,9 +87,13 @@ export const nodeFiles: Files = {
   },
 };
 
-/** Puts `bytes` under a name, whole or not at all. */
-export function replaceFile(files: Files, path: string, bytes: Uint8Array): void {
-  const temporary = `${path}.tmp`;
+/** Puts `bytes` under a name, whole or not at all. `temporary` is on the same file system. */
+export function replaceFile(
+  files: Files,
+  path: string,
+  bytes: Uint8Array,
+  temporary: string = `${path}.tmp`,
+): void {
   const file = files.open(temporary, 'truncate');
   try {
     files.append(file, bytes);

@@ -82,7 +82,7 @@ export async function openGateway(config: Config, hooks: GatewayHooks = {}): Pro
     return downBecause === undefined ? undefined : 'the log can not be written now';
   };
 
-  const sealing = new SealingClient(sealingConfig(config), report);
+  const sealing = new SealingClient({ ...sealingConfig(config), numbers: false }, report);
   let sealedCount = 0;
   const counters = (): WriterCounters => ({
     started: sealedCount,
@@ -113,7 +113,7 @@ export async function openGateway(config: Config, hooks: GatewayHooks = {}): Pro
   });
   const closeLog = (): void => {
     refusals.flush();
-    sealing.closeSync(counters());
+    sealing.closeSync({ counters: counters(), interrupted: [] });
   };
   process.once('exit', closeLog);
 

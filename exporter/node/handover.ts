@@ -11,10 +11,10 @@ import {
   threadId,
   type Worker,
 } from 'node:worker_threads';
-import type { WriterCounters } from '../log/control.ts';
 import type { Config } from './config.ts';
 import {
   channelName,
+  type Ending,
   type FromSealer,
   type LobbyMessage,
   listenTo,
@@ -72,7 +72,7 @@ export class JoinedSealing extends SealingPeer {
   readonly #lobby: BroadcastChannel;
   readonly #channel: BroadcastChannel;
   #stopWatching: () => void = () => {};
-  #onDrain: (() => WriterCounters) | undefined;
+  #onDrain: (() => Ending) | undefined;
 
   /**
    * Blocks until the sealing thread has answered, or thirty seconds are over.
@@ -102,19 +102,19 @@ export class JoinedSealing extends SealingPeer {
   }
 
   /** Hears that the log is about to be closed; MUST submit all there is before it returns. */
-  onDrain(drain: () => WriterCounters): void {
+  onDrain(drain: () => Ending): void {
     this.#onDrain = drain;
   }
 
   /** Does not wait: what was sent is with the sealing thread, even when this one has ended. */
-  override closeSync(counters: WriterCounters): void {
+  override closeSync(ending: Ending): void {
     if (this.isClosed) return;
-    this.tell({ type: 'leave', counters });
+    this.tell({ type: 'leave', ...ending });
     this.end('the thread has left');
   }
 
   protected override drain(): void {
-    if (this.#onDrain !== undefined) this.tell({ type: 'drained', counters: this.#onDrain() });
+    if (this.#onDrain !== undefined) this.tell({ type: 'drained', ...this.#onDrain() });
   }
 
   protected override end(cause: string): void {

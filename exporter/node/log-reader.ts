@@ -6,6 +6,7 @@
 import { type FileHandle, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { splitPayload } from '../log/entries.ts';
+import { LogError } from '../log/errors.ts';
 import { headerEnd, parseHeader, type RecordHeader } from '../log/header.ts';
 import {
   HEADER_BYTE_LENGTH_MAX,
@@ -29,29 +30,38 @@ async function namesIn(path: string): Promise<string[]> {
   }
 }
 
+/** A file, or one byte more than the most that a verifier takes: enough for it to say that there are too many. */
 async function readBounded(path: string, byteLengthMax: number): Promise<Uint8Array> {
   const file = await open(path, 'r');
   try {
     const { size } = await file.stat();
-    if (size > byteLengthMax)
-      throw new Error(`${path}: ${size} bytes, at most ${byteLengthMax} are read`);
-    return await file.readFile();
+    const bytes = new Uint8Array(Math.min(size, byteLengthMax + 1));
+    let filled = 0;
+    while (filled < bytes.length) {
+      const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, filled);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    return bytes.subarray(0, filled);
   } finally {
     await file.close();
   }
 }
 
+/** Names that begin with a dot are files on their way into an archive; a crash leaves them behind. */
+const isFinished = (name: string): boolean => !name.startsWith('.');
+
 /** All files below `segments/`, in the order of their names, each read when it is its turn. */
 export async function* readSegmentFiles(dir: string): AsyncGenerator<NamedBytes, void, undefined> {
-  for (const name of await namesIn(join(dir, 'segments'))) {
+  for (const name of (await namesIn(join(dir, 'segments'))).filter(isFinished)) {
     yield { name, bytes: await readBounded(join(dir, 'segments', name), SEGMENT_BYTE_LENGTH_MAX) };
   }
 }
 
-/** The checkpoint of a log directory, and those of an archive (`checkpoints/`). */
+/** The checkpoint of a log directory, and those at the ends of segments (`checkpoints/`). */
 export async function readCheckpointFiles(dir: string): Promise<NamedBytes[]> {
   const found: NamedBytes[] = [];
-  for (const name of await namesIn(join(dir, 'checkpoints'))) {
+  for (const name of (await namesIn(join(dir, 'checkpoints'))).filter(isFinished)) {
     const bytes = await readBounded(join(dir, 'checkpoints', name), NOTE_BYTE_LENGTH_MAX);
     found.push({ name: `checkpoints/${name}`, bytes });
   }
@@ -78,6 +88,21 @@ async function readHeaderAt(file: FileHandle, position: number): Promise<HeaderA
   if (end === undefined) return undefined;
   const headerBytes = Uint8Array.prototype.slice.call(buffer, 0, end);
   return { header: parseHeader(headerBytes), headerBytes, storedStart: position + end };
+}
+
+/** What the first record says which log it belongs to; undefined where it says nothing readable. */
+export async function firstOrigin(dir: string): Promise<string | undefined> {
+  const [name] = (await namesIn(join(dir, 'segments'))).filter(isFinished);
+  if (name === undefined) return undefined;
+  const file = await open(join(dir, 'segments', name), 'r');
+  try {
+    return (await readHeaderAt(file, 0))?.header.log;
+  } catch (error) {
+    if (error instanceof LogError) return undefined;
+    throw error;
+  } finally {
+    await file.close();
+  }
 }
 
 /** Head of the first `size` records as they lie on disk; undefined where there are fewer. */

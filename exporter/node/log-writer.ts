@@ -29,10 +29,11 @@ import {
   SEGMENT_BYTE_LENGTH_MAX,
 } from '../log/limits.ts';
 import { type Hash, leafHash, NO_LINK, rootOf, Tree } from '../log/merkle.ts';
-import { encodeCheckpointText, encodeNote, type Head } from '../log/note.ts';
+import { encodeCheckpointText, encodeNote, type Head, parseCheckpoint } from '../log/note.ts';
 import { parseSegmentName, readFrame, segmentName } from '../log/segment.ts';
 import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
 import { type Signer, sha256 } from './keys.ts';
+import { keepSegmentCheckpoint } from './segment-checkpoints.ts';
 import { encodeSigning, parseSigning, problemOfCheckpoint } from './signed-head.ts';
 
 /** The log on disk contradicts itself or its own signatures: appending would vouch for what is not known. */
@@ -53,6 +54,8 @@ export interface Resume {
   readonly head: Head;
   /** {@link LogWriter.holdsInDoubt} tells whether it is there. */
   readonly inDoubt: RecordInDoubt | undefined;
+  /** Highest number given out by now: numbers go on behind it. */
+  readonly continues: number;
 }
 
 export interface LogWriterOptions {
@@ -68,6 +71,12 @@ export interface LogWriterOptions {
   readonly segmentAgeMsMax: number;
   /** Where a process opens a log again that it wrote before. */
   readonly resume?: Resume | undefined;
+  /** Whether each finished segment is signed at its very end, for an archive; asked when it is finished. */
+  readonly signsSegments?: (() => boolean) | undefined;
+  /** What to seal for the process that wrote before and did not close the log; asked at open, with its size. */
+  readonly endOfRun?: ((size: number) => readonly ControlEvent[]) | undefined;
+  /** Told, right before it is written, which index the `opened` record will have. */
+  readonly onOpening?: ((index: number) => void) | undefined;
 }
 
 /** A record that is durable, as the writer's consumers need it. */
@@ -80,6 +89,9 @@ const SEGMENTS = 'segments';
 const CHECKPOINT = 'checkpoint';
 const SIGNING = 'signing';
 const RECOVERY = 'recovery';
+
+/** Events of one record: far below what a record may hold, far above what a start has to tell. */
+const CONTROL_ENTRY_COUNT = 4096;
 
 /** Level 1: the payload is on its way to a disk that costs less than the core. */
 const COMPRESSION_LEVEL = 1;
@@ -104,6 +116,8 @@ export class LogWriter {
   #link: Hash = NO_LINK;
   #sealedMs = 0;
   #signed: Head = { size: 0, root: this.#tree.root() };
+  /** The newest checkpoint on disk; its size is 0 where there is none. */
+  #checkpoint: { size: number; note: Uint8Array } = { size: 0, note: new Uint8Array() };
   /** The segment being written: its file, first record index and bytes. */
   #file = -1;
   #segment = 0;
@@ -226,7 +240,7 @@ export class LogWriter {
    */
   checkpoint(): void {
     const { head } = this;
-    if (head.size === 0 || head.size === this.#signed.size) return;
+    if (head.size === this.#checkpoint.size) return;
     const { dir, signer } = this.#options;
     // A crash before this line: nothing was signed. After it: this head may have been, so no other head of its size
     // ever will be (invariant 4), and recovery never cuts below it (invariant 5).
@@ -236,6 +250,7 @@ export class LogWriter {
     const note = encodeNote(text, [{ verifier: signer.verifier, signature: signer.sign(text) }]);
     // A crash before this leaves the checkpoint before; the same head is signed again at the next open.
     replaceFile(this.#files, join(dir, CHECKPOINT), note);
+    this.#checkpoint = { size: head.size, note };
   }
 
   /** Gives the files back. Seals nothing: `closed` and the last checkpoint are the sealer's to order. */
@@ -250,6 +265,10 @@ export class LogWriter {
   }
 
   #startSegment(): void {
+    if (this.#tree.size > 0 && this.#options.signsSegments?.()) {
+      this.checkpoint();
+      keepSegmentCheckpoint(this.#files, this.#options.dir, this.#tree.size, this.#checkpoint.note);
+    }
     this.#segment = this.#tree.size;
     const path = join(this.#options.dir, SEGMENTS, segmentName(this.#segment));
     this.#file = this.#files.open(path, 'create');
@@ -293,6 +312,7 @@ export class LogWriter {
     if (checkpoint !== undefined) {
       const problem = problemOfCheckpoint(checkpoint, this.#options.signer.verifier, this.#signed);
       if (problem !== undefined) throw new DamagedLogError(problem);
+      this.#checkpoint = { size: parseCheckpoint(checkpoint).size, note: checkpoint };
     }
     this.#readSegments(names);
     const recovered = this.#readRecovery();
@@ -303,15 +323,26 @@ export class LogWriter {
     if (resumed !== undefined && size < resumed.size) {
       throw new DamagedLogError(`${size} records, but ${resumed.size} were durable before`);
     }
+    const { endOfRun, onOpening, resume } = this.#options;
+    const continues = resume?.continues;
+    const end = (resume === undefined && size > 0 && endOfRun?.(size)) || [];
+    // What was cut belongs to the run that ends, so that its numbers can make up for it. A crash in here: the next
+    // start seals the rest again, which is true twice.
+    const events = end.length === 0 ? [] : [...recovered, ...end];
+    for (let at = 0; at < events.length; at += CONTROL_ENTRY_COUNT) {
+      this.appendControl(events.slice(at, at + CONTROL_ENTRY_COUNT));
+    }
+    if (resume === undefined) onOpening?.(this.#tree.size);
     const opened: ControlEvent = {
       name: 'opened',
-      size,
+      size: this.#tree.size,
       root: this.#tree.root(),
       ...this.#options.opened,
+      ...(continues === undefined ? {} : { continues }),
     };
     this.appendControl([opened]);
     if (recovered.length > 0) {
-      this.appendControl(recovered);
+      if (end.length === 0) this.appendControl(recovered);
       // A crash before this line: the next start seals `recovered` once more, which is true twice.
       this.#files.remove(join(dir, RECOVERY));
     }

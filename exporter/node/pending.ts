@@ -65,8 +65,6 @@ export class Captured {
   readonly context: SpanContext;
   /** Recorded only because of us: the application's processors never hear of it. */
   readonly recordOnly: boolean;
-  /** Whether the span itself carries its number; an ended or full one can not take it (invariant 7). */
-  numbered = false;
   /** What became of it; undefined until it is settled. */
   outcome: SealOutcome | undefined = undefined;
   /** Called once when it is settled, with the span if it ever was accepted. Owned by the capture. */
@@ -364,7 +362,10 @@ export class PendingSpans {
   private viewOf(captured: Captured): ReadableSpanLike {
     const span = captured.span!;
     if (span.resource?.asyncAttributesPending === true) this.unsettledResourceCount++;
-    return captured.numbered ? span : withAttribute(span, ATTR_AIGOV_SEQUENCE, captured.sequence);
+    // A span that was full or ended did not take it (invariant 7), and the application may have written over it since.
+    return span.attributes[ATTR_AIGOV_SEQUENCE] === captured.sequence
+      ? span
+      : withAttribute(span, ATTR_AIGOV_SEQUENCE, captured.sequence);
   }
 
   // From submission to settlement.

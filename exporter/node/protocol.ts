@@ -3,7 +3,7 @@
  * What the event loops of a process and its sealing thread say to each other, and by which means. Decides nothing.
  */
 import { type BroadcastChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-import type { GapEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
+import type { GapEvent, InterruptedEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
 import type { RecordSource } from '../log/header.ts';
 import type { ArchiveStatus } from './archiver.ts';
 import type { ForwardStatus } from './forward.ts';
@@ -22,6 +22,8 @@ export interface SealingConfig {
   readonly originIsChosen: boolean;
   /** PKCS #8 PEM, or undefined for a key of the log's own, made on first run. */
   readonly keyPem: string | undefined;
+  /** True where spans of this very process are sealed, and numbered: then a journal tells which of them started. */
+  readonly numbers: boolean;
   readonly configurationHash: Uint8Array;
   readonly groupCommitMs: number;
   readonly checkpointMs: number;
@@ -46,6 +48,13 @@ export const STATE_OPEN: number = 1;
 export const STATE_FAILED: number = 2;
 export const STATE_CLOSED: number = 3;
 
+/** What a thread of the application says last. */
+export interface Ending {
+  readonly counters: WriterCounters;
+  /** Its calls that still run. */
+  readonly interrupted: readonly InterruptedEvent[];
+}
+
 export type ToSealer =
   | {
       readonly type: 'request';
@@ -64,11 +73,11 @@ export type ToSealer =
       readonly deadlineMs: number;
       readonly counters: WriterCounters;
     }
-  | { readonly type: 'close'; readonly counters: WriterCounters }
+  | ({ readonly type: 'close' } & Ending)
   /** In answer to `drain`: all that this thread had is on its way. */
-  | { readonly type: 'drained'; readonly counters: WriterCounters }
+  | ({ readonly type: 'drained' } & Ending)
   /** This thread of the application ends; what it sent before counts. */
-  | { readonly type: 'leave'; readonly counters: WriterCounters }
+  | ({ readonly type: 'leave' } & Ending)
   /** A thread of the application has ended, as the one that started it says. */
   | { readonly type: 'gone'; readonly member: number };
 
@@ -123,6 +132,8 @@ export interface SealingStatus extends ConsumerStatus {
 export interface SealingState {
   readonly origin: string;
   readonly logDirectory: string;
+  /** Index of the record that this run began with. */
+  readonly run: number;
   readonly vkey: string;
   readonly keyCreated: boolean;
 }

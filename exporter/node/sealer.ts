@@ -6,7 +6,13 @@
  */
 
 import { encodeHex } from '../log/bytes.ts';
-import type { GapEvent, ReceiptEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
+import type {
+  GapEvent,
+  InterruptedEvent,
+  ReceiptEvent,
+  RefusedEvent,
+  WriterCounters,
+} from '../log/control.ts';
 import { controlText } from '../log/control.ts';
 import { type PayloadKind, splitRequest } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
@@ -249,10 +255,10 @@ export class Sealer {
   }
 
   /**
-   * Seals all that waits and `closed`, signs, and gives the log back. True where all of that is durable; what is
-   * not is answered as lost.
+   * Seals all that waits, the calls that still run, and `closed`; signs, and gives the log back. True where all of
+   * that is durable; what is not is answered as lost.
    */
-  close(): boolean {
+  close(interrupted: readonly InterruptedEvent[] = []): boolean {
     if (this.#isClosed) return true;
     this.flush();
     // One more try for a log that was away: at the end of a process there is no later.
@@ -271,6 +277,7 @@ export class Sealer {
       try {
         this.#writer.appendControl([
           ...this.#refusals.values(),
+          ...interrupted,
           { name: 'closed', ...this.#counters },
         ]);
         if (this.#options.maySign()) this.#writer.checkpoint();
@@ -411,6 +418,7 @@ export class Sealer {
     try {
       writer = this.#options.openWriter({
         head: this.#lastHead,
+        continues: this.#counters.highest,
         inDoubt: this.#uncertain?.record,
       });
     } catch (error) {

@@ -18,6 +18,7 @@ import { causeOf, type OtlpKind } from './otlp-config.ts';
 import type { SealOutcome } from './pending.ts';
 import {
   type ConsumerStatus,
+  type Ending,
   type FromSealer,
   type LobbyMessage,
   type Meeting,
@@ -151,7 +152,7 @@ export abstract class SealingPeer {
   }
 
   /** Ends this end of it for good, with all that was submitted on its way. */
-  abstract closeSync(counters: WriterCounters): void;
+  abstract closeSync(ending: Ending): void;
 
   /** Waits for the log to be open. */
   protected awaitOpen(what: string): SealingState {
@@ -278,10 +279,10 @@ export class SealingClient extends SealingPeer {
     port1.unref();
   }
 
-  /** Seals what was submitted and `closed`, signs, gives the log back; blocks until that is done. */
-  override closeSync(counters: WriterCounters): void {
+  /** Seals what was submitted, the calls that still run and `closed`, signs, gives the log back; blocks until then. */
+  override closeSync(ending: Ending): void {
     if (this.isClosed) return;
-    this.tell({ type: 'close', counters });
+    this.tell({ type: 'close', ...ending });
     Atomics.wait(this.slots, SLOT_STATE, STATE_OPEN, CLOSE_DELAY_MS_MAX);
     this.hearAll();
     this.end(CLOSED);

@@ -8,12 +8,14 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type MessagePort, workerData } from 'node:worker_threads';
 import { latin1 } from '../log/bytes.ts';
-import type { WriterCounters } from '../log/control.ts';
+import type { InterruptedEvent, WriterCounters } from '../log/control.ts';
 import { openDirectoryArchive } from './archive.ts';
 import { type Archiver, openArchiver } from './archiver.ts';
 import { openCursorFile } from './cursor.ts';
 import { nodeFiles } from './files.ts';
 import { type Forwarder, openForwarder } from './forward.ts';
+import { beginJournal, removeJournals } from './intents.ts';
+import { endOfRun } from './interrupted.ts';
 import { finishedSegments, openLogFollower } from './log-reader.ts';
 import { DamagedLogError, LogWriter } from './log-writer.ts';
 import { highestNumber, Members, sumCounters } from './members.ts';
@@ -42,6 +44,7 @@ import {
   type ToSealer,
 } from './protocol.ts';
 import { Sealer } from './sealer.ts';
+import { readSegmentCheckpoint, removeSegmentCheckpoints } from './segment-checkpoints.ts';
 import { WRITER } from './version.ts';
 
 interface ThreadData {
@@ -53,6 +56,8 @@ interface ThreadData {
 const COMPARE_DELAY_MS = 10_000;
 /** How long the application's other threads may take to send what they have before the log is closed. */
 const DRAIN_DELAY_MS = 1_000;
+/** Calls that still run when a process ends in order are told one by one, up to here; the rest as ranges of numbers. */
+const INTERRUPTED_COUNT_MAX = 4096;
 /** The thread that started this one, beside those that joined. */
 const MAIN = 0;
 
@@ -64,6 +69,8 @@ class SealingThread {
   readonly #slots: Int32Array;
   /** Newest numbers of each thread of the application, those that have ended included. */
   readonly #counters = new Map<number, WriterCounters>();
+  /** Calls that still ran when their thread ended. */
+  readonly #interrupted: InterruptedEvent[] = [];
   #place: Place | undefined;
   #sealer: Sealer | undefined;
   #forwarder: Forwarder | undefined;
@@ -123,6 +130,7 @@ class SealingThread {
       this.#maySign = await compareWithArchive(place.dir, config.archiveDirectory, origin);
       if (!this.#maySign) this.#compareLater(place.dir, config.archiveDirectory, origin);
     }
+    let run = 0;
     const sealer = new Sealer({
       openWriter: (resume) =>
         LogWriter.open({
@@ -139,6 +147,13 @@ class SealingThread {
           },
           segmentByteLengthMax: config.segmentByteLengthMax,
           segmentAgeMsMax: config.segmentAgeMsMax,
+          signsSegments: () => config.archiveDirectory !== undefined && this.#maySign,
+          endOfRun: (size) =>
+            endOfRun({ files: nodeFiles, dir: place.dir, size, numbers: config.numbers }),
+          onOpening: (index) => {
+            run = index;
+            beginJournal(nodeFiles, place.dir, run);
+          },
         }),
       now: Date.now,
       groupCommitMs: config.groupCommitMs,
@@ -157,8 +172,10 @@ class SealingThread {
       onReport: ({ code, cause }) => this.#report(`log.${code}`, cause),
     });
     this.#sealer = sealer;
+    // What they told is sealed.
+    removeJournals(nodeFiles, place.dir, run);
     await this.#openConsumers(place.dir, origin, sealer);
-    return { origin, logDirectory: place.dir, vkey: signer.vkey, keyCreated };
+    return { origin, logDirectory: place.dir, run, vkey: signer.vkey, keyCreated };
   }
 
   async #openConsumers(dir: string, origin: string, sealer: Sealer): Promise<void> {
@@ -186,13 +203,17 @@ class SealingThread {
         archive: openDirectoryArchive(archiveDirectory),
         origin,
         finishedSegments: () => finishedSegments(dir, () => sealer.currentSegment),
-        checkpoint: () => {
-          if (this.#checkpointSize === 0) return undefined;
-          const bytes = readFileSync(join(dir, 'checkpoint'));
+        checkpoint: (size) => {
+          if (this.#checkpointSize < size) return undefined;
+          const bytes =
+            readSegmentCheckpoint(nodeFiles, dir, size) ?? readFileSync(join(dir, 'checkpoint'));
           return { size: Number(latin1(bytes).split('\n')[1]), bytes };
         },
         receipts: await sealedReceipts(dir),
-        onReceipt: (receipt) => sealer.sealReceipt(receipt),
+        onReceipt: (receipt) => {
+          sealer.sealReceipt(receipt);
+          removeSegmentCheckpoints(nodeFiles, dir, receipt.size);
+        },
         onReport: ({ code, cause }) => this.#report(`archive.${code}`, cause),
       });
     }
@@ -233,6 +254,7 @@ class SealingThread {
       this.#members?.gone(message.member);
     } else {
       this.#count(from, message.counters);
+      this.#interrupted.push(...message.interrupted);
       if (message.type === 'close') void this.#close(sealer);
     }
   }
@@ -273,7 +295,9 @@ class SealingThread {
     // Numbers that a busy or terminated thread has not told of are counted as given out, all the same.
     sealer.count(sumCounters([...this.#counters.values()], highestNumber(this.#meeting)));
     this.#sealer = undefined;
-    sealer.close();
+    const isDurable = sealer.close(this.#interrupted.slice(0, INTERRUPTED_COUNT_MAX));
+    // A crash before this line: the next start finds the run closed, and the journals of no interest.
+    if (isDurable && this.#place !== undefined) removeJournals(nodeFiles, this.#place.dir);
     this.#place?.lock.release();
     this.#members?.close();
     this.#enter(STATE_CLOSED);

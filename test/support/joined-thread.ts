@@ -22,13 +22,13 @@ const submit = (text: string): void => {
 };
 sealing.onDrain(() => {
   submit('the rest');
-  return COUNTERS;
+  return { counters: COUNTERS, interrupted: [] };
 });
 port.on('message', ({ name, text = '' }: Order) => {
   if (name === 'submit' || name === 'wait') submit(text);
   if (name === 'wait') sealing.awaitAnswers();
   if (name === 'spin') while (Atomics.load(new Int32Array(offer.meeting.slots), 0) !== 99);
-  if (name === 'leave') sealing.closeSync(COUNTERS);
+  if (name === 'leave') sealing.closeSync({ counters: COUNTERS, interrupted: [] });
   if (name === 'exit') process.exit(0);
 });
 port.postMessage(sealing.state);
