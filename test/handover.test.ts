@@ -12,7 +12,13 @@ import { boundedOpen, highestNumber, Members, sumCounters } from '../exporter/no
 import type { FromSealer, Meeting, ToSealer } from '../exporter/node/protocol.ts';
 import type { Order } from './support/joined-thread.ts';
 
-const STATE = { origin: 'svc/0', logDirectory: 'log/0', vkey: 'svc/0+key', keyCreated: false };
+const STATE = {
+  origin: 'svc/0',
+  logDirectory: 'log/0',
+  run: 0,
+  vkey: 'svc/0+key',
+  keyCreated: false,
+};
 const SEALED = { status: 'sealed', origin: 'svc/0', recordIndex: 7, firstEntry: 0 } as const;
 const NEVER_MS = 1_000_000;
 
