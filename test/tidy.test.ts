@@ -27,22 +27,9 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['instrumentation/web-stream.ts', 'sdks/mistral.test: every way to read a web stream'],
   ['instrumentation/index.ts', 'package.test loads every entry point'],
   ['instrumentation/install-hooks.ts', 'hooks.test: coverage by either loader'],
-  ['instrumentation/api-promise.ts', 'openai.test: every way to call and to read'],
-  ['instrumentation/target.ts', 'hooks.test and openai.test: what listens to the channels'],
-  ['instrumentation/targets/openai-chat.ts', 'openai.test'],
-  ['instrumentation/targets/openai-common.ts', 'openai.test'],
-  ['instrumentation/targets/openai-responses.ts', 'openai.test'],
-  [
-    'instrumentation/api-client.ts',
-    'instrumentation/openai.test, sdks/anthropic.test, sdks/groq.test',
-  ],
   [
     'instrumentation/api-promise.ts',
     'instrumentation/openai.test, sdks/anthropic.test, sdks/groq.test',
-  ],
-  [
-    'instrumentation/streams.ts',
-    'instrumentation/openai.test, sdks/ollama.test: every way to read a stream',
   ],
   ['instrumentation/target.ts', 'instrumentation/openai.test, hooks.test, and each test in sdks'],
   ['instrumentation/targets/openai-chat.ts', 'instrumentation/openai.test'],
@@ -50,11 +37,19 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
     'instrumentation/targets/openai-common.ts',
     'instrumentation/openai.test, and each test in sdks',
   ],
+  ['instrumentation/targets/openai-responses.ts', 'instrumentation/openai.test'],
+  [
+    'instrumentation/api-client.ts',
+    'instrumentation/openai.test, sdks/anthropic.test, sdks/groq.test',
+  ],
+  [
+    'instrumentation/streams.ts',
+    'instrumentation/openai.test, sdks/ollama.test: every way to read a stream',
+  ],
   [
     'instrumentation/targets/openai-embeddings.ts',
     'instrumentation/openai-more.test, sdks/groq.test',
   ],
-  ['instrumentation/targets/openai-responses.ts', 'instrumentation/openai.test'],
   ['instrumentation/targets/server.ts', 'instrumentation/openai-more.test'],
   ['exporter/log/errors.ts', 'each code is provoked in the test of the module that gives it'],
   ['exporter/log/index.ts', 'package.test loads every entry point'],
