@@ -31,7 +31,6 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
     'instrumentation/api-promise.ts',
     'instrumentation/openai.test, sdks/anthropic.test, sdks/groq.test',
   ],
-  ['instrumentation/target.ts', 'instrumentation/openai.test, hooks.test, and each test in sdks'],
   ['instrumentation/targets/openai-chat.ts', 'instrumentation/openai.test'],
   [
     'instrumentation/targets/openai-common.ts',
