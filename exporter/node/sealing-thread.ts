@@ -8,8 +8,9 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type MessagePort, workerData } from 'node:worker_threads';
 import { latin1 } from '../log/bytes.ts';
-import type { WriterCounters } from '../log/control.ts';
-import { openDirectoryArchive } from './archive.ts';
+import type { ReceiptEvent, WriterCounters } from '../log/control.ts';
+import { type Archive, openDirectoryArchive } from './archive.ts';
+import { S3Archive } from './archive-s3.ts';
 import { type Archiver, openArchiver } from './archiver.ts';
 import { openCursorFile } from './cursor.ts';
 import { nodeFiles } from './files.ts';
@@ -41,6 +42,7 @@ import {
   type StartFailure,
   type ToSealer,
 } from './protocol.ts';
+import { MissingPackageError } from './s3-store.ts';
 import { Sealer } from './sealer.ts';
 import { WRITER } from './version.ts';
 
@@ -68,6 +70,7 @@ class SealingThread {
   #sealer: Sealer | undefined;
   #forwarder: Forwarder | undefined;
   #client: OtlpClient | undefined;
+  #archive: Archive | undefined;
   #archiver: Archiver | undefined;
   #maySign = true;
   #members: Members | undefined;
@@ -118,10 +121,11 @@ class SealingThread {
     this.#place = place;
     const { signer, keyCreated } = openSigner(config, place);
     const origin = signer.verifier.name;
-    if (config.archiveDirectory !== undefined) {
-      mkdirSync(config.archiveDirectory, { recursive: true, mode: 0o700 });
-      this.#maySign = await compareWithArchive(place.dir, config.archiveDirectory, origin);
-      if (!this.#maySign) this.#compareLater(place.dir, config.archiveDirectory, origin);
+    this.#archive = await this.#openArchive();
+    const receipts = this.#archive === undefined ? [] : await sealedReceipts(place.dir);
+    if (this.#archive !== undefined) {
+      this.#maySign = await compareWithArchive(place.dir, this.#archive, origin, receipts);
+      if (!this.#maySign) this.#compareLater(place.dir, this.#archive, origin, receipts);
     }
     const sealer = new Sealer({
       openWriter: (resume) =>
@@ -157,12 +161,32 @@ class SealingThread {
       onReport: ({ code, cause }) => this.#report(`log.${code}`, cause),
     });
     this.#sealer = sealer;
-    await this.#openConsumers(place.dir, origin, sealer);
+    await this.#openConsumers(place.dir, origin, sealer, receipts);
     return { origin, logDirectory: place.dir, vkey: signer.vkey, keyCreated };
   }
 
-  async #openConsumers(dir: string, origin: string, sealer: Sealer): Promise<void> {
-    const { backend, archiveDirectory } = this.#config;
+  async #openArchive(): Promise<Archive | undefined> {
+    const { archiveDirectory, archiveS3 } = this.#config;
+    if (archiveS3 !== undefined) {
+      try {
+        return await S3Archive.open(archiveS3);
+      } catch (error) {
+        if (error instanceof MissingPackageError) throw new StartRefusal('package', error.message);
+        throw error;
+      }
+    }
+    if (archiveDirectory === undefined) return undefined;
+    mkdirSync(archiveDirectory, { recursive: true, mode: 0o700 });
+    return openDirectoryArchive(archiveDirectory);
+  }
+
+  async #openConsumers(
+    dir: string,
+    origin: string,
+    sealer: Sealer,
+    receipts: readonly ReceiptEvent[],
+  ): Promise<void> {
+    const { backend } = this.#config;
     if (backend !== undefined) {
       this.#client = openOtlpClient(backend);
       const follower = openLogFollower(dir, () => sealer.size);
@@ -181,9 +205,9 @@ class SealingThread {
       });
       this.#forwarder.notify(sealer.size - 1);
     }
-    if (archiveDirectory !== undefined) {
+    if (this.#archive !== undefined) {
       this.#archiver = openArchiver({
-        archive: openDirectoryArchive(archiveDirectory),
+        archive: this.#archive,
         origin,
         finishedSegments: () => finishedSegments(dir, () => sealer.currentSegment),
         checkpoint: () => {
@@ -191,7 +215,7 @@ class SealingThread {
           const bytes = readFileSync(join(dir, 'checkpoint'));
           return { size: Number(latin1(bytes).split('\n')[1]), bytes };
         },
-        receipts: await sealedReceipts(dir),
+        receipts,
         onReceipt: (receipt) => sealer.sealReceipt(receipt),
         onReport: ({ code, cause }) => this.#report(`archive.${code}`, cause),
       });
@@ -255,14 +279,19 @@ class SealingThread {
   }
 
   /** An archive that was away: asks again until it answers. What does not fit stays unsigned, and is told each time. */
-  #compareLater(dir: string, archiveDirectory: string, origin: string): void {
+  #compareLater(
+    dir: string,
+    archive: Archive,
+    origin: string,
+    receipts: readonly ReceiptEvent[],
+  ): void {
     const timer = setTimeout(async () => {
       try {
-        this.#maySign = await compareWithArchive(dir, archiveDirectory, origin);
+        this.#maySign = await compareWithArchive(dir, archive, origin, receipts);
       } catch (error) {
         this.#report('log.refused', causeOf(error));
       }
-      if (!this.#maySign) this.#compareLater(dir, archiveDirectory, origin);
+      if (!this.#maySign) this.#compareLater(dir, archive, origin, receipts);
     }, COMPARE_DELAY_MS);
     timer.unref();
   }
@@ -279,6 +308,7 @@ class SealingThread {
     this.#enter(STATE_CLOSED);
     void Promise.all([this.#forwarder?.close(), this.#archiver?.close()]).then(() => {
       this.#client?.close();
+      this.#archive?.close();
       this.#port.close();
     });
   }
