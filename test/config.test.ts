@@ -47,6 +47,13 @@ describe('without a word', () => {
       forwarding: 'through',
       backend: undefined,
       archiveDirectory: resolve('./sealspan-log/archive'),
+      archiveS3: undefined,
+      retention: {
+        className: '6-months',
+        minimumDays: 184,
+        maximumDays: 276,
+        localDays: undefined,
+      },
       segment: { byteLengthMax: 16 * 1024 * 1024, ageMsMax: 10_000 },
       content: undefined,
       governance: undefined,
@@ -135,6 +142,61 @@ describe('who wins', () => {
   test('the archive is beside the log, elsewhere, or off', () => {
     expect(read('archive: { directory: /far }').archiveDirectory).toBe('/far');
     expect(read('archive: off').archiveDirectory).toBe(undefined);
+    expect(read('archive: off').archiveS3).toBe(undefined);
+  });
+
+  test('or in a bucket, under a lock for as long as the retention says', () => {
+    const { archiveDirectory, archiveS3 } = read('archive: { s3: { bucket: records } }');
+    expect(archiveDirectory).toBe(undefined);
+    expect(archiveS3).toEqual({
+      bucket: 'records',
+      prefix: '',
+      region: undefined,
+      endpoint: undefined,
+      pathStyle: false,
+      mode: 'COMPLIANCE',
+      retention: {
+        className: '6-months',
+        minimumDays: 184,
+        maximumDays: 276,
+        localDays: undefined,
+      },
+    });
+    const yaml = [
+      'retention: { class: 10-years, localDays: 7 }',
+      'archive:',
+      '  s3:',
+      '    bucket: records',
+      '    prefix: team/logs',
+      '    region: eu-central-1',
+      '    endpoint: "http://localhost:9000"',
+      '    pathStyle: true',
+      '    mode: governance',
+    ].join('\n');
+    expect(read(yaml).archiveS3).toEqual({
+      bucket: 'records',
+      prefix: 'team/logs',
+      region: 'eu-central-1',
+      endpoint: 'http://localhost:9000',
+      pathStyle: true,
+      mode: 'GOVERNANCE',
+      retention: { className: '10-years', minimumDays: 3653, maximumDays: 3745, localDays: 7 },
+    });
+  });
+
+  test.each([
+    ['class: 3-years', { className: '3-years', minimumDays: 1096, maximumDays: 1188 }],
+    ['minimumDays: 400', { className: '6-months', minimumDays: 400, maximumDays: 400 }],
+    ['maximumDays: 184', { className: '6-months', minimumDays: 184, maximumDays: 184 }],
+    [
+      'class: trials, minimumDays: 30',
+      { className: 'trials', minimumDays: 30, maximumDays: undefined },
+    ],
+  ])('retention %j', (yaml, retention) => {
+    expect(read(`retention: { ${yaml} }`).retention).toEqual({
+      ...retention,
+      localDays: undefined,
+    });
   });
 });
 
@@ -223,7 +285,44 @@ describe('what can not be, is refused with place, found and expected', () => {
       `${backend}  url: x`,
       'F:3: backend.url: found "x", unknown: url; known: protocol, endpoint, headers, compression, timeoutMs, tls',
     ],
-    ['archive: on', 'F:1: archive: found "on", expected off, or settings with a directory'],
+    ['archive: on', 'F:1: archive: found "on", expected off, or settings with a directory or s3'],
+    [
+      'archive: { directory: /a, s3: { bucket: abc } }',
+      'F:1: archive: found settings, expected off, or settings with a directory or s3, and not both',
+    ],
+    ['archive: { dir: /a }', 'F:1: archive.dir: found "/a", unknown: dir; known: directory, s3'],
+    [
+      'archive:\n  s3:\n    bucket: Records',
+      'F:3: archive.s3.bucket: found "Records", expected the name of a bucket: 3 to 63 lower case letters, digits, dots, dashes',
+    ],
+    [
+      'archive:\n  s3:\n    bucket: records\n    prefix: /a',
+      'F:4: archive.s3.prefix: found "/a", expected lower case letters, digits, dots, dashes, underscores, single slashes in between',
+    ],
+    [
+      'archive:\n  s3:\n    bucket: records\n    endpoint: localhost',
+      'F:4: archive.s3.endpoint: found "localhost", expected a URL, http:// or https://',
+    ],
+    [
+      'archive:\n  s3:\n    bucket: records\n    mode: none',
+      'F:4: archive.s3.mode: found "none", Invalid option: expected one of "compliance"|"governance"',
+    ],
+    [
+      'archive:\n  s3:\n    bucket: records\n    path: a',
+      'F:4: archive.s3.path: found "a", unknown: path; known: bucket, prefix, region, endpoint, pathStyle, mode',
+    ],
+    [
+      'retention: { class: 5-years }',
+      'F:1: retention.class: found "5-years", expected one of 6-months, 3-years, 6-years, 7-years, 10-years, or minimumDays for a class of your own',
+    ],
+    [
+      'retention: { minimumDays: 30 }',
+      'F:1: retention.minimumDays: found 30, expected at least 184, as the class 6-months has it',
+    ],
+    [
+      'retention: { class: 3-years, maximumDays: 1000 }',
+      'F:1: retention.maximumDays: found 1000, expected at least minimumDays, 1096',
+    ],
     [
       'segment: { ageMsMax: 1 }',
       'F:1: segment.ageMsMax: found 1, Too small: expected number to be >=100',

@@ -5,7 +5,7 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, link, mkdir, open, readdir, rm } from 'node:fs/promises';
+import { type FileHandle, link, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { equalBytes } from '../log/bytes.ts';
 import { controlText } from '../log/control.ts';
@@ -44,16 +44,36 @@ export type ReadOutcome =
   | { readonly status: 'missing' }
   | { readonly status: 'retryable'; readonly cause: string };
 
-/** A write-once store. Implementations MUST NOT overwrite, and MUST NOT reject but for a malformed key. */
+/** Which part of a listing is wanted. */
+export interface ListOptions {
+  /** Only keys that sort behind this one. */
+  readonly after?: string | undefined;
+  /** No more than the first so many. */
+  readonly countMax?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ReadOptions {
+  /** Of several versions, the oldest that has this SHA-256. */
+  readonly sha256?: Uint8Array | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A write-once store. Implementations MUST NOT overwrite, and MUST NOT reject but for a malformed key. One that keeps
+ * versions MUST look at the oldest, and past what hides them: whoever adds a version later changes nothing.
+ */
 export interface Archive {
   /** Tells this store from every other, for as long as it lives: receipts name it. */
   readonly name: string;
   /** @throws TypeError if the key is malformed */
   put(object: ArchiveObject, signal?: AbortSignal): Promise<PutOutcome>;
   /** Objects right under `prefix`, which ends in `/`, in order of their keys. */
-  list(prefix: string): Promise<ListOutcome>;
+  list(prefix: string, options?: ListOptions): Promise<ListOutcome>;
   /** Reads an object of at most `byteLengthMax` bytes. */
-  read(key: string, byteLengthMax: number): Promise<ReadOutcome>;
+  read(key: string, byteLengthMax: number, options?: ReadOptions): Promise<ReadOutcome>;
+  /** Gives connections back. */
+  close(): void;
 }
 
 const KEY_COMPONENT = /^(?!\.)[a-z0-9._-]{1,200}$/;
@@ -174,11 +194,15 @@ export function openDirectoryArchive(dir: string): Archive {
         return { status: 'retryable', cause: causeOf(error) };
       }
     },
-    list: async (prefix) => {
+    list: async (prefix, { after, countMax } = {}) => {
       const components = checkKey(prefix.replace(/\/$/, ''));
       const directory = join(root, ...components);
       try {
-        const names = (await readdir(directory)).filter((name) => KEY_COMPONENT.test(name)).sort();
+        const names = (await readdir(directory))
+          .filter((name) => KEY_COMPONENT.test(name))
+          .filter((name) => after === undefined || [...components, name].join('/') > after)
+          .sort()
+          .slice(0, countMax);
         const objects: { key: string; byteLength: number }[] = [];
         for (const name of names) {
           const file = await open(join(directory, name), 'r');
@@ -218,6 +242,7 @@ export function openDirectoryArchive(dir: string): Archive {
         return { status: 'retryable', cause: causeOf(error) };
       }
     },
+    close: () => {},
   };
 }
 
@@ -225,6 +250,14 @@ export function openDirectoryArchive(dir: string): Archive {
 export interface Digest {
   readonly byteLength: number;
   readonly sha256: Uint8Array;
+}
+
+/** The bytes of an object; undefined where they are not what was said of them. */
+export async function readContent(object: ArchiveObject): Promise<Uint8Array | undefined> {
+  const { content, byteLength, sha256 } = object;
+  const bytes = 'bytes' in content ? content.bytes : await readFile(content.path);
+  if (bytes.length !== byteLength) return undefined;
+  return equalBytes(createHash('sha256').update(bytes).digest(), sha256) ? bytes : undefined;
 }
 
 /** Reads content once, hashing what is read, and writes the very same bytes to `copy`. */

@@ -228,5 +228,6 @@ export function sealingConfig(config: Config): SealingConfig {
     pendingByteLengthMax: config.pendingByteLengthMax,
     backend: config.backend,
     archiveDirectory: config.archiveDirectory,
+    archiveS3: config.archiveS3,
   };
 }

@@ -10,6 +10,14 @@ import { isAlias, LineCounter, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
 import { type Governance, governanceSchema } from '../../semconv/index.ts';
 import { isOrigin } from '../log/header.ts';
+import {
+  archiveSchema,
+  type RetentionInput,
+  retentionSchema,
+  type S3ArchiveConfig,
+  type S3Input,
+  s3ConfigOf,
+} from './archive-config.ts';
 import { type GatewayInput, type GatewaySettings, gatewaySchema } from './gateway-config.ts';
 import { readSecret, sha256 } from './keys.ts';
 import {
@@ -18,6 +26,8 @@ import {
   type OtlpTls,
   otlpClientConfigFromEnv,
 } from './otlp-config.ts';
+import type { Retention } from './retention.ts';
+import { settings } from './settings.ts';
 
 /** What a person wrote that can not be: shown as it is, exit status 2. */
 export class ConfigError extends Error {
@@ -33,15 +43,6 @@ const name = z
     (origin) => origin.split('/').every((part) => /^[^.]/.test(part)),
     'expected no part of it to be empty or to begin with a dot',
   );
-
-/** An object that names what it knows where it finds something else: most mistakes are of spelling. */
-const settings = <Shape extends z.core.$ZodLooseShape>(shape: Shape) =>
-  z.strictObject(shape, {
-    error: (issue) =>
-      issue.code === 'unrecognized_keys'
-        ? `unknown: ${issue.keys.join(', ')}; known: ${Object.keys(shape).join(', ')}`
-        : 'expected settings',
-  });
 
 const backendSchema = settings({
   protocol: z.enum(['grpc', 'http/protobuf']).default('http/protobuf'),
@@ -78,12 +79,8 @@ const schema = settings({
   keyFile: z.string().optional(),
   forwarding: z.enum(['through', 'direct', 'off']).optional(),
   backend: backendSchema.optional(),
-  archive: z
-    .union(
-      [settings({ directory: z.string().min(1) }), z.literal('off')],
-      'expected off, or settings with a directory',
-    )
-    .optional(),
+  archive: archiveSchema.optional(),
+  retention: retentionSchema.prefault({}),
   segment: settings({
     byteLengthMax: z
       .number()
@@ -125,7 +122,9 @@ export interface ConfigInput {
   /** Where `direct` forwards to; the standard `OTEL_EXPORTER_OTLP_*` variables unless given. */
   readonly backend?: BackendInput | undefined;
   /** Where finished segments are copied to; `archive` beside the log unless given. */
-  readonly archive?: { readonly directory: string } | 'off' | undefined;
+  readonly archive?: { readonly directory: string } | { readonly s3: S3Input } | 'off' | undefined;
+  /** How long records are kept: the lock of an archive in S3, and the local disk. */
+  readonly retention?: RetentionInput | undefined;
   readonly segment?:
     | { readonly byteLengthMax?: number | undefined; readonly ageMsMax?: number | undefined }
     | undefined;
@@ -165,6 +164,9 @@ export interface Config {
   readonly forwarding: 'through' | 'direct' | 'off';
   readonly backend: OtlpClientConfig | undefined;
   readonly archiveDirectory: string | undefined;
+  /** The bucket instead of a directory. */
+  readonly archiveS3: S3ArchiveConfig | undefined;
+  readonly retention: Retention;
   readonly segment: { readonly byteLengthMax: number; readonly ageMsMax: number };
   readonly content: 'digest' | 'omit' | 'full' | undefined;
   readonly governance: Governance | undefined;
@@ -368,7 +370,6 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
   // Headers may hold credentials; nothing else in here is secret.
   const digested = JSON.stringify({ ...settings, backend: backend?.endpoint });
   const dir = resolve(settings.dir);
-  const { archive } = settings;
   return {
     dir,
     instance: settings.instance,
@@ -381,8 +382,9 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
     keyPem,
     forwarding,
     backend: forwarding === 'direct' ? backend : undefined,
-    archiveDirectory:
-      archive === 'off' ? undefined : resolve(archive?.directory ?? join(dir, 'archive')),
+    archiveDirectory: archiveDirectoryOf(settings.archive, dir),
+    archiveS3: settings.archive?.s3 && s3ConfigOf(settings.archive.s3, settings.retention),
+    retention: settings.retention,
     segment: settings.segment,
     content: settings.content,
     governance: settings.governance as Governance | undefined,
@@ -391,4 +393,13 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
     gateway: settings.gateway,
     hash: sha256(new TextEncoder().encode(digested)),
   };
+}
+
+/** Beside the log unless somebody says otherwise. */
+function archiveDirectoryOf(
+  archive: z.infer<typeof archiveSchema> | undefined,
+  dir: string,
+): string | undefined {
+  if (archive === undefined) return resolve(join(dir, 'archive'));
+  return typeof archive.directory === 'string' ? resolve(archive.directory) : undefined;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `sealspan/exporter`: capture, sealing, forwarding and archiving for a Node service. Importing it starts nothing. */
+export type { RetentionInput, S3Input } from './archive-config.ts';
 export { type AttachOutcome, attach } from './attach.ts';
 export {
   type Audit,

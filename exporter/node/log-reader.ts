@@ -125,6 +125,23 @@ export async function headAt(dir: string, size: number): Promise<Head | undefine
   return undefined;
 }
 
+/** Records of a log as they lie on disk, by the name of the last segment and what is in it. */
+export async function sizeOf(dir: string): Promise<number> {
+  const name = (await namesIn(join(dir, 'segments'))).at(-1);
+  if (name === undefined) return 0;
+  let size = parseSegmentName(name) ?? 0;
+  const file = await open(join(dir, 'segments', name), 'r');
+  try {
+    for (let at = 0; ; size++) {
+      const found = await readHeaderAt(file, at);
+      if (found === undefined) return size;
+      at = found.storedStart + found.header.storedByteLength;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
 /** Segments before the one that begins at `current`. */
 export async function* finishedSegments(
   dir: string,

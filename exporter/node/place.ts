@@ -8,20 +8,22 @@ import { join } from 'node:path';
 import { equalBytes } from '../log/bytes.ts';
 import { parseControl, type ReceiptEvent } from '../log/control.ts';
 import { splitPayload } from '../log/entries.ts';
+import { LogError } from '../log/errors.ts';
 import { NOTE_BYTE_LENGTH_MAX } from '../log/limits.ts';
-import { parseCheckpoint } from '../log/note.ts';
+import { type Checkpoint, parseCheckpoint } from '../log/note.ts';
 import { readFrames } from '../log/segment.ts';
-import { openDirectoryArchive } from './archive.ts';
+import type { Archive, ListOptions } from './archive.ts';
 import {
   generateKeyPem,
   nodePrimitives,
   parseSigner,
   readSecret,
   type Signer,
+  sha256,
   writeSecret,
 } from './keys.ts';
 import { type Lock, takeLock } from './lock.ts';
-import { headAt, readSegmentFiles } from './log-reader.ts';
+import { headAt, readSegmentFiles, sizeOf } from './log-reader.ts';
 import { causeOf } from './otlp-config.ts';
 import type { SealingConfig, StartFailure } from './protocol.ts';
 
@@ -43,6 +45,8 @@ export interface Place {
 }
 
 const INSTANCE_COUNT_MAX = 1024;
+/** How long a start waits for an archive: without it, it seals and does not sign. */
+const COMPARE_DELAY_MS_MAX = 5_000;
 
 export function takePlace(config: SealingConfig): Place {
   const take = (instance: string): Place | undefined => {
@@ -121,24 +125,81 @@ export function openSigner(
   return { signer, keyCreated };
 }
 
+/** `<origin>/checkpoints/<size, 20 digits>-<SHA-256 of the note, hex>` */
+const CHECKPOINT_KEY = /\/(\d{20})-([0-9a-f]{64})$/;
+/** Names at the end of a listing that are passed over because what lies there is no checkpoint. */
+const FOREIGN_COUNT_MAX = 100;
+
+/** A checkpoint that an archive holds under a key that fits it. */
+export interface ArchivedHead {
+  readonly key: string;
+  readonly checkpoint: Checkpoint;
+}
+
+/**
+ * The newest checkpoint of a log in an archive, by size; undefined where it has none. Whose signature it bears does not
+ * matter: under the name of this log nobody else is to store any.
+ * @throws Error where the archive can not be read
+ */
+export async function newestArchived(
+  archive: Archive,
+  origin: string,
+  options: ListOptions = {},
+): Promise<ArchivedHead | undefined> {
+  const listed = await archive.list(`${origin}/checkpoints/`, options);
+  if (listed.status !== 'ok') throw new Error(listed.cause);
+  for (const { key } of listed.objects.slice(-FOREIGN_COUNT_MAX).reverse()) {
+    const found = CHECKPOINT_KEY.exec(key);
+    if (found === null) continue;
+    const hash = Buffer.from(found[2] ?? '', 'hex');
+    const { signal } = options;
+    const read = await archive.read(key, NOTE_BYTE_LENGTH_MAX, { sha256: hash, signal });
+    if (read.status === 'retryable') throw new Error(read.cause);
+    if (read.status === 'missing' || !equalBytes(sha256(read.bytes), hash)) continue;
+    try {
+      const checkpoint = parseCheckpoint(read.bytes);
+      if (checkpoint.origin === origin) return { key, checkpoint };
+    } catch (error) {
+      // Verifying reports what it is; here it must not keep a service from starting.
+      if (!(error instanceof LogError)) throw error;
+    }
+  }
+  return undefined;
+}
+
 /**
  * Compares the log with the newest checkpoint that the archive has (invariant 4). False where the archive can not be
  * read now: then nothing is signed until it was.
+ * @param receipts what the log holds of them: what was archived before the newest needs no second look
  * @throws StartRefusal where the log is behind what was archived, or another history
  */
 export async function compareWithArchive(
   dir: string,
-  archiveDirectory: string,
+  archive: Archive,
   origin: string,
+  receipts: readonly ReceiptEvent[],
 ): Promise<boolean> {
-  const archive = openDirectoryArchive(archiveDirectory);
-  const listed = await archive.list(`${origin}/checkpoints/`);
-  if (listed.status !== 'ok') return false;
-  const newest = listed.objects.at(-1);
+  const behind = (size: number): string =>
+    `${origin}/checkpoints/${String(size).padStart(20, '0')}`;
+  const signal = AbortSignal.timeout(COMPARE_DELAY_MS_MAX);
+  let newest: ArchivedHead | undefined;
+  try {
+    // What lies beyond this log is asked for first: of a lost disk an archive may hold any number of checkpoints.
+    newest =
+      (await newestArchived(archive, origin, {
+        after: behind((await sizeOf(dir)) + 1),
+        countMax: FOREIGN_COUNT_MAX,
+        signal,
+      })) ??
+      (await newestArchived(archive, origin, {
+        after: behind(receipts.findLast((one) => one.archive === archive.name)?.size ?? 0),
+        signal,
+      }));
+  } catch {
+    return false;
+  }
   if (newest === undefined) return true;
-  const read = await archive.read(newest.key, NOTE_BYTE_LENGTH_MAX);
-  if (read.status !== 'ok') return false;
-  const archived = parseCheckpoint(read.bytes);
+  const archived = newest.checkpoint;
   const own = await headAt(dir, archived.size);
   if (own !== undefined && equalBytes(own.root, archived.root)) return true;
   throw new StartRefusal(

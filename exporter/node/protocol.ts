@@ -5,6 +5,7 @@
 import { type BroadcastChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import type { GapEvent, InterruptedEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
 import type { RecordSource } from '../log/header.ts';
+import type { S3ArchiveConfig } from './archive-config.ts';
 import type { ArchiveStatus } from './archiver.ts';
 import type { ForwardStatus } from './forward.ts';
 import type { OtlpClientConfig, OtlpKind } from './otlp-config.ts';
@@ -35,6 +36,8 @@ export interface SealingConfig {
   readonly backend: OtlpClientConfig | undefined;
   /** Directory of the archive, or undefined. */
   readonly archiveDirectory: string | undefined;
+  /** Bucket of the archive, or undefined. */
+  readonly archiveS3: S3ArchiveConfig | undefined;
 }
 
 /** Int32 slots of the memory that all threads share. */
@@ -151,4 +154,4 @@ export type FromSealer =
   | { readonly type: 'closed' };
 
 /** Why sealing could not start. */
-export type StartFailure = 'locked' | 'damaged' | 'mismatch' | 'io';
+export type StartFailure = 'locked' | 'damaged' | 'mismatch' | 'package' | 'io';

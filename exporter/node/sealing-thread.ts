@@ -8,8 +8,9 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type MessagePort, workerData } from 'node:worker_threads';
 import { latin1 } from '../log/bytes.ts';
-import type { InterruptedEvent, WriterCounters } from '../log/control.ts';
-import { openDirectoryArchive } from './archive.ts';
+import type { InterruptedEvent, ReceiptEvent, WriterCounters } from '../log/control.ts';
+import { type Archive, openDirectoryArchive } from './archive.ts';
+import { S3Archive } from './archive-s3.ts';
 import { type Archiver, openArchiver } from './archiver.ts';
 import { openCursorFile } from './cursor.ts';
 import { nodeFiles } from './files.ts';
@@ -43,6 +44,7 @@ import {
   type StartFailure,
   type ToSealer,
 } from './protocol.ts';
+import { MissingPackageError } from './s3-store.ts';
 import { Sealer } from './sealer.ts';
 import { readSegmentCheckpoint, removeSegmentCheckpoints } from './segment-checkpoints.ts';
 import { WRITER } from './version.ts';
@@ -75,6 +77,7 @@ class SealingThread {
   #sealer: Sealer | undefined;
   #forwarder: Forwarder | undefined;
   #client: OtlpClient | undefined;
+  #archive: Archive | undefined;
   #archiver: Archiver | undefined;
   #maySign = true;
   #members: Members | undefined;
@@ -125,10 +128,11 @@ class SealingThread {
     this.#place = place;
     const { signer, keyCreated } = openSigner(config, place);
     const origin = signer.verifier.name;
-    if (config.archiveDirectory !== undefined) {
-      mkdirSync(config.archiveDirectory, { recursive: true, mode: 0o700 });
-      this.#maySign = await compareWithArchive(place.dir, config.archiveDirectory, origin);
-      if (!this.#maySign) this.#compareLater(place.dir, config.archiveDirectory, origin);
+    this.#archive = await this.#openArchive();
+    const receipts = this.#archive === undefined ? [] : await sealedReceipts(place.dir);
+    if (this.#archive !== undefined) {
+      this.#maySign = await compareWithArchive(place.dir, this.#archive, origin, receipts);
+      if (!this.#maySign) this.#compareLater(place.dir, this.#archive, origin, receipts);
     }
     let run = 0;
     const sealer = new Sealer({
@@ -147,7 +151,7 @@ class SealingThread {
           },
           segmentByteLengthMax: config.segmentByteLengthMax,
           segmentAgeMsMax: config.segmentAgeMsMax,
-          signsSegments: () => config.archiveDirectory !== undefined && this.#maySign,
+          signsSegments: () => this.#archive !== undefined && this.#maySign,
           endOfRun: (size) =>
             endOfRun({ files: nodeFiles, dir: place.dir, size, numbers: config.numbers }),
           onOpening: (index) => {
@@ -174,12 +178,32 @@ class SealingThread {
     this.#sealer = sealer;
     // What they told is sealed.
     removeJournals(nodeFiles, place.dir, run);
-    await this.#openConsumers(place.dir, origin, sealer);
+    await this.#openConsumers(place.dir, origin, sealer, receipts);
     return { origin, logDirectory: place.dir, run, vkey: signer.vkey, keyCreated };
   }
 
-  async #openConsumers(dir: string, origin: string, sealer: Sealer): Promise<void> {
-    const { backend, archiveDirectory } = this.#config;
+  async #openArchive(): Promise<Archive | undefined> {
+    const { archiveDirectory, archiveS3 } = this.#config;
+    if (archiveS3 !== undefined) {
+      try {
+        return await S3Archive.open(archiveS3);
+      } catch (error) {
+        if (error instanceof MissingPackageError) throw new StartRefusal('package', error.message);
+        throw error;
+      }
+    }
+    if (archiveDirectory === undefined) return undefined;
+    mkdirSync(archiveDirectory, { recursive: true, mode: 0o700 });
+    return openDirectoryArchive(archiveDirectory);
+  }
+
+  async #openConsumers(
+    dir: string,
+    origin: string,
+    sealer: Sealer,
+    receipts: readonly ReceiptEvent[],
+  ): Promise<void> {
+    const { backend } = this.#config;
     if (backend !== undefined) {
       this.#client = openOtlpClient(backend);
       const follower = openLogFollower(dir, () => sealer.size);
@@ -198,9 +222,9 @@ class SealingThread {
       });
       this.#forwarder.notify(sealer.size - 1);
     }
-    if (archiveDirectory !== undefined) {
+    if (this.#archive !== undefined) {
       this.#archiver = openArchiver({
-        archive: openDirectoryArchive(archiveDirectory),
+        archive: this.#archive,
         origin,
         finishedSegments: () => finishedSegments(dir, () => sealer.currentSegment),
         checkpoint: (size) => {
@@ -209,7 +233,7 @@ class SealingThread {
             readSegmentCheckpoint(nodeFiles, dir, size) ?? readFileSync(join(dir, 'checkpoint'));
           return { size: Number(latin1(bytes).split('\n')[1]), bytes };
         },
-        receipts: await sealedReceipts(dir),
+        receipts,
         onReceipt: (receipt) => {
           sealer.sealReceipt(receipt);
           removeSegmentCheckpoints(nodeFiles, dir, receipt.size);
@@ -277,14 +301,19 @@ class SealingThread {
   }
 
   /** An archive that was away: asks again until it answers. What does not fit stays unsigned, and is told each time. */
-  #compareLater(dir: string, archiveDirectory: string, origin: string): void {
+  #compareLater(
+    dir: string,
+    archive: Archive,
+    origin: string,
+    receipts: readonly ReceiptEvent[],
+  ): void {
     const timer = setTimeout(async () => {
       try {
-        this.#maySign = await compareWithArchive(dir, archiveDirectory, origin);
+        this.#maySign = await compareWithArchive(dir, archive, origin, receipts);
       } catch (error) {
         this.#report('log.refused', causeOf(error));
       }
-      if (!this.#maySign) this.#compareLater(dir, archiveDirectory, origin);
+      if (!this.#maySign) this.#compareLater(dir, archive, origin, receipts);
     }, COMPARE_DELAY_MS);
     timer.unref();
   }
@@ -303,6 +332,7 @@ class SealingThread {
     this.#enter(STATE_CLOSED);
     void Promise.all([this.#forwarder?.close(), this.#archiver?.close()]).then(() => {
       this.#client?.close();
+      this.#archive?.close();
       this.#port.close();
     });
   }

@@ -94,6 +94,7 @@ export class LangchainAnswer implements Answer {
   private take(index: number, generation: unknown): void {
     const message = property(generation, 'message');
     this.output.message(index, 'assistant');
+    this.report(property(generation, 'generationInfo'));
     this.report(property(message, 'response_metadata'));
     this.reported = { ...this.reported, ...fieldsOf(property(message, 'usage_metadata'), USAGE) };
     for (const info of [

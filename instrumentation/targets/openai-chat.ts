@@ -10,7 +10,8 @@ import { AnswerOutput, valueOutput } from '../content.ts';
 import { type Answer, type InvocationStart, property } from '../invocation.ts';
 import { type Field, fieldsOf, indexOf, listOf, textOf, without } from './openai-common.ts';
 
-const PARAMETERS: readonly Field[] = [
+/** Parameters of this interface, and of the one before it. */
+export const PARAMETERS: readonly Field[] = [
   ['model', names.ATTR_GEN_AI_REQUEST_MODEL, 'string'],
   ['n', names.ATTR_GEN_AI_REQUEST_CHOICE_COUNT, 'number'],
   ['seed', names.ATTR_GEN_AI_REQUEST_SEED, 'number'],
@@ -155,6 +156,8 @@ export class ChatAnswer implements Answer {
       const index = indexOf(property(choice, 'index'), position);
       this.choices.add(index);
       this.takeMessage(index, property(choice, key));
+      // Where the interface before this one has its text.
+      this.output.text(index, 'text', 0, textOf(property(choice, 'text')) ?? '');
       const reason = textOf(property(choice, 'finish_reason'));
       if (reason !== undefined) {
         this.finishReasons.set(index, reason);

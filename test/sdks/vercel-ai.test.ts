@@ -21,6 +21,10 @@ const ANSWERED = {
   'aigov.invocation.completion': 'complete',
   ...outputs({ reason: 'stop', parts: [{ type: 'text', text: TEXT }] }),
 };
+const CALLED = outputs({
+  reason: 'tool-calls',
+  parts: [{ type: 'tool_call', id: 'call-1', name: 'weather', text: '{"city":"Köln"}' }],
+});
 const plain = {
   ...CHAT,
   'gen_ai.request.model': 'gpt-fake',
@@ -136,6 +140,20 @@ describeMatrix({
       'gen_ai.request.stream': true,
       'gen_ai.response.time_to_first_chunk': expect.any(Number),
     },
+    'tool call': [
+      expect.objectContaining({ 'gen_ai.response.finish_reasons': ['tool-calls'], ...CALLED }),
+      {
+        'gen_ai.operation.name': 'execute_tool',
+        'gen_ai.tool.name': 'weather',
+        'gen_ai.tool.type': 'function',
+        'gen_ai.tool.description': 'Tells the weather',
+        'gen_ai.tool.call.id': 'call-1',
+        ...inputs('{"city":"Köln"}'),
+        'aigov.output.digest': digest('{"city":"Köln","sun":true}'),
+        'aigov.output.length': Buffer.byteLength('{"city":"Köln","sun":true}'),
+        'aigov.invocation.completion': 'complete',
+      },
+    ],
     rerank: {
       ...valued(
         'rerank',
