@@ -188,8 +188,9 @@ const OPENED = (head: Head): ControlEvent & { name: 'opened' } => ({
   configuration: sha256(bytes('{}')),
   heartbeatMs: HEARTBEAT_MS,
 });
-const COUNTERS = { started: 4, ended: 4, sealed: 4, lost: 0, highest: 4, open: '' } as const;
-const HEARTBEAT: ControlEvent = { name: 'heartbeat', ...COUNTERS, ended: 3, open: '4' };
+/** Of a writer that numbers nothing. */
+const COUNTERS = { started: 4, ended: 4, sealed: 4, lost: 0, highest: 0, open: '' } as const;
+const HEARTBEAT: ControlEvent = { name: 'heartbeat', ...COUNTERS, ended: 3 };
 const CLOSED: ControlEvent = { name: 'closed', ...COUNTERS };
 const GAP: ControlEvent = {
   name: 'gap',
@@ -240,6 +241,37 @@ export const WHOLE_DRAFTS: readonly (readonly Draft[])[] = [
   [opened, of('traces', traces('chat', 'tool')), of('logs', logs('asked'))],
   [of('traces', traces('again'), { header: GATEWAY }), control(HEARTBEAT, RECEIPT)],
   [closed],
+];
+
+const closedAt = (
+  highest: number,
+  more?: Partial<ControlEvent & { name: 'closed' }>,
+): ControlEvent => ({ name: 'closed', ...COUNTERS, highest, ...more }) as ControlEvent;
+const heartbeatAt = (highest: number): ControlEvent => ({ ...HEARTBEAT, highest }) as ControlEvent;
+const interrupted = (sequence: number, model?: string): ControlEvent => ({
+  name: 'interrupted',
+  sequence,
+  traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
+  spanId: '00f067aa0ba902b7',
+  startedMs: START_MS,
+  ...(model === undefined ? {} : { model }),
+});
+const gapOf = (first: number, last: number): ControlEvent =>
+  ({ ...GAP, count: 1, first, last }) as ControlEvent;
+/** `aigov.sequence` as an attribute; a number is any varint. */
+const sequence = (number: number | bigint): Buffer =>
+  f(9, f(1, 'aigov.sequence'), f(2, 0x18, varint(number)));
+const numbered = (...numbers: readonly number[]): Uint8Array[] =>
+  numbers.map((number) => around(bytes(span('chat'), sequence(number))));
+const calls = (...numbers: readonly number[]): Draft => of('traces', numbered(...numbers));
+const continued = (continues: number): Draft =>
+  control((head) => ({ ...OPENED(head), continues }) as ControlEvent);
+
+/** Two processes: one that loses its disk and was killed, one that ends in order with a call still running. */
+export const NUMBERED_DRAFTS: readonly (readonly Draft[])[] = [
+  [opened, calls(2, 1), control(heartbeatAt(4)), continued(4), control(RECOVERED), calls(4)],
+  [control(RECOVERED, interrupted(3, 'gpt-5'), closedAt(4, { interrupted: 1 })), opened],
+  [calls(1), control(interrupted(2), closedAt(3, { open: '2-3' }))],
 ];
 
 type Files = Record<string, Uint8Array | { readonly zeros: number }>;
@@ -787,8 +819,13 @@ export function makeVectors(): Vector[] {
     'segment-foreign-file',
     'whatever is there has to be a segment',
     'segment.name log.empty log.truncated',
-    withFile('segments/.hidden', bytes()),
+    withFile('segments/-hidden', bytes()),
   );
+  valid('dot-names', 'files on their way into an archive are passed over', '', {
+    ...honest,
+    'segments/.hidden': bytes('x'),
+    'checkpoints/.hidden': bytes('x'),
+  });
   invalid('segment-torn-within', 'cut off, and another follows', 'record.header log.truncated', {
     ...honest,
     [SEG(3)]: fileOf(SEG(3)).subarray(0, -1),
@@ -1248,7 +1285,40 @@ export function makeVectors(): Vector[] {
     'log.recovered',
     lie(of('control', [hashed(HASH)])),
   );
+  const ids = [text('traceId', '0a'), text('spanId', 'f0')];
+  const killed = (...fields: readonly Uint8Array[]): Uint8Array =>
+    message(time, ...fields, f(12, 'interrupted'));
+  const call = [count('sequence', 1), ...ids, count('startedMs', 1)];
+  valid(
+    'event-interrupted',
+    'with a model and without, made by hand',
+    '',
+    lie(of('control', [killed(...call), killed(...call, text('model', 'gpt-5'))])),
+  );
+  const refused = [count('count', 2), text('cause', 'x'), text('source', 'direct')];
+  valid(
+    'event-refused',
+    'refused requests, of somebody and of nobody',
+    '',
+    lie(
+      of('control', [
+        message(time, ...refused, f(12, 'refused')),
+        message(time, ...refused, text('principal', HASH), text('sha256', HASH), f(12, 'refused')),
+      ]),
+    ),
+  );
   const badEvents: [name: string, entry: Uint8Array][] = [
+    ['heartbeat-interrupted', beat(...counts, ranges, count('interrupted', 1))],
+    [
+      'closed-interrupted-first',
+      message(time, count('interrupted', 1), ...counts, ranges, f(12, 'closed')),
+    ],
+    [
+      'closed-interrupted-text',
+      message(time, ...counts, ranges, text('interrupted', '1'), f(12, 'closed')),
+    ],
+    ['interrupted-without-ids', killed(call[0]!, call[3]!)],
+    ['interrupted-model-first', killed(text('model', 'x'), ...call)],
     ['unknown', message(time, f(12, 'reopened'))],
     ['prototype', message(time, f(12, 'constructor'))],
     ['unnamed', message(time, ...counts, ranges)],
@@ -1363,6 +1433,308 @@ export function makeVectors(): Vector[] {
     log(opened, closed, control(HEARTBEAT, OPENED)),
   );
   invalid('closed-first', 'begins with closed', 'record.opened', log(closed));
+
+  // Numbers.
+  valid(
+    'numbers',
+    'killed and whole, then closed in order',
+    'log.interrupted log.recovered-whole',
+    filesOf(sealDrafts(NUMBERED_DRAFTS)),
+  );
+  const sums: [name: string, says: string, drafts: Draft[], ...codes: string[]][] = [
+    ['all', 'all are sealed, in any order', [calls(3, 1), calls(2), control(closedAt(3))]],
+    ['twice', 'a number twice', [calls(1, 2), calls(2), control(closedAt(2))]],
+    ['none', 'nothing was started', [control(closedAt(0))]],
+    ['not-closed', 'what is not closed is not summed', [calls(2), control(heartbeatAt(9))]],
+    ['gap', 'declared lost', [calls(1), control(gapOf(2, 4), closedAt(4))], 'log.gap'],
+    [
+      'gap-of-all',
+      'a gap of all numbers there are',
+      [control(gapOf(1, 2 ** 53 - 1), closedAt(2 ** 53 - 1))],
+      'log.gap',
+    ],
+    [
+      'gap-unknown',
+      'lost, and nobody knows which',
+      [calls(1), control(gapOf(0, 0), closedAt(2))],
+      'log.gap',
+      'log.numbers',
+    ],
+    [
+      'gap-backwards',
+      'a gap that ends before it begins',
+      [calls(1), control(gapOf(2, 1), closedAt(2))],
+      'log.gap',
+      'log.numbers',
+    ],
+    [
+      'gap-from-zero',
+      'a gap whose first is unknown',
+      [calls(1), control(gapOf(0, 2), closedAt(2))],
+      'log.gap',
+      'log.numbers',
+    ],
+    ['missing', 'one is missing', [calls(1, 3), control(closedAt(3))], 'log.numbers'],
+    ['missing-first', 'the first is missing', [calls(2), control(closedAt(2))], 'log.numbers'],
+    ['missing-last', 'the last is missing', [calls(1), control(closedAt(2))], 'log.numbers'],
+    ['missing-all', 'none is there', [control(closedAt(1))], 'log.numbers'],
+    [
+      'closed-below-seen',
+      'closed names less than is sealed',
+      [calls(1, 4), control(closedAt(2)), opened],
+      'log.numbers',
+    ],
+    [
+      'closed-below-seen-whole',
+      'closed names less, and none is missing',
+      [calls(1, 2), control(closedAt(1))],
+    ],
+    [
+      'closed-below-said',
+      'closed names less than a heartbeat did',
+      [calls(1), control(heartbeatAt(2)), control(closedAt(1))],
+      'log.numbers',
+    ],
+    [
+      'closed-below-continued',
+      'closed names less than opened did',
+      [calls(1), continued(2), control(closedAt(1))],
+      'log.numbers',
+    ],
+    [
+      'heartbeat-behind',
+      'a heartbeat behind closed says nothing of it',
+      [calls(1), control(closedAt(1), heartbeatAt(9))],
+    ],
+    ['open', 'still running at the end', [calls(2), control(closedAt(9, { open: '1,3-9' }))]],
+    ['open-above', 'open above the highest', [calls(1), control(closedAt(1, { open: '3' }))]],
+    [
+      'open-cut',
+      'a list that was cut short',
+      [calls(3), control(closedAt(3, { open: '1-2,...' }))],
+    ],
+    [
+      'open-cut-missing',
+      'and what was cut off is missing',
+      [calls(3), control(closedAt(4, { open: '1-2,...' }))],
+      'log.numbers',
+    ],
+    [
+      'open-largest',
+      'the largest number there is',
+      [control(closedAt(2 ** 53 - 1, { open: '1-9007199254740991' }))],
+    ],
+    [
+      'interrupted',
+      'two processes, one killed',
+      [
+        calls(2),
+        control(interrupted(1), closedAt(2, { interrupted: 1 })),
+        opened,
+        calls(1),
+        control(closedAt(1)),
+      ],
+      'log.interrupted',
+    ],
+    [
+      'interrupted-none',
+      'killed, and no call was under way',
+      [control(closedAt(0, { interrupted: 0 }))],
+      'log.interrupted',
+    ],
+    [
+      'interrupted-missing',
+      'killed, and one is missing',
+      [control(interrupted(2), closedAt(2, { interrupted: 1 }))],
+      'log.interrupted',
+      'log.numbers',
+    ],
+    [
+      'interrupted-zero',
+      'a number that is none',
+      [control(interrupted(0), closedAt(1))],
+      'log.numbers',
+    ],
+    [
+      'runs',
+      'each process has its own',
+      [calls(1), control(closedAt(1)), opened, calls(2), control(closedAt(2))],
+      'log.numbers',
+    ],
+    [
+      'runs-unclean',
+      'an end that was not clean tells no numbers',
+      [calls(2), control(heartbeatAt(7)), opened, calls(1), control(closedAt(1))],
+      'log.unclean-end',
+    ],
+    [
+      'continued',
+      'the same process goes on',
+      [calls(1), continued(1), calls(2), control(closedAt(2))],
+    ],
+    [
+      'continued-missing',
+      'the same process lost one',
+      [calls(1), continued(1), calls(3), control(closedAt(3))],
+      'log.numbers',
+    ],
+    [
+      'continued-behind-closed',
+      'nothing goes on behind closed',
+      [calls(1), control(closedAt(1)), continued(1), calls(2), control(closedAt(2))],
+      'log.numbers',
+    ],
+    [
+      'recovered',
+      'a cut, and all is there',
+      [calls(1), continued(1), control(RECOVERED), control(closedAt(1))],
+      'log.recovered-whole',
+    ],
+    [
+      'recovered-missing',
+      'a cut, and one is missing',
+      [continued(1), control(RECOVERED), control(closedAt(1))],
+      'log.recovered',
+      'log.numbers',
+    ],
+    [
+      'recovered-not-closed',
+      'a cut, and no sum yet',
+      [continued(0), control(RECOVERED)],
+      'log.recovered',
+    ],
+    [
+      'recovered-unclean',
+      'a cut behind an unclean end',
+      [opened, control(RECOVERED), control(closedAt(0))],
+      'log.recovered',
+      'log.unclean-end',
+    ],
+    [
+      'recovered-unclean-continued',
+      'the same process went on',
+      [opened, continued(0), control(RECOVERED), control(closedAt(0))],
+      'log.recovered',
+      'log.unclean-end',
+    ],
+    [
+      'recovered-then-killed',
+      'a cut in a run that nobody ended',
+      [control(RECOVERED), opened, control(closedAt(0))],
+      'log.recovered',
+      'log.unclean-end',
+    ],
+    [
+      'recovered-closed',
+      'a cut behind an end in order',
+      [control(closedAt(0)), opened, control(RECOVERED), control(closedAt(0))],
+      'log.recovered-whole',
+    ],
+    [
+      'recovered-around',
+      'one cut before closed, one behind',
+      [control(RECOVERED, closedAt(0), RECOVERED)],
+      'log.recovered',
+      'log.recovered-whole',
+    ],
+    [
+      'recovered-again',
+      'whole behind a run that was not',
+      [opened, control(closedAt(0)), opened, control(RECOVERED, closedAt(0))],
+      'log.recovered-whole',
+      'log.unclean-end',
+    ],
+    [
+      'collector',
+      'what others number is not ours',
+      [of('traces', numbered(9), { header: GATEWAY }), control(closedAt(0))],
+    ],
+    [
+      'collector-missing',
+      'and fills no hole',
+      [of('traces', numbered(1), { header: GATEWAY }), control(closedAt(1))],
+      'log.numbers',
+    ],
+    [
+      'logs',
+      'log records have no number',
+      [
+        of('logs', [around(f(6, f(1, 'aigov.sequence'), f(2, hex('18 01'))))]),
+        control(closedAt(1)),
+      ],
+      'log.numbers',
+    ],
+  ];
+  for (const text of [
+    'x',
+    '0',
+    '01',
+    '1,',
+    ',1',
+    '1,1',
+    '2-1',
+    '1-2-3',
+    '-1',
+    '1-',
+    '1 ',
+    '1, 2',
+    '+1',
+    '1.0',
+    '...',
+    ',...',
+    '1,...,...',
+    '1..',
+    '1-9007199254740992',
+    '9'.repeat(17),
+  ]) {
+    const name = `open-bad-${[...text.slice(0, 20)].map((char) => char.charCodeAt(0).toString(16)).join('')}`;
+    sums.push([
+      name,
+      `no list: ${text}`,
+      [calls(1), control(closedAt(1, { open: text }))],
+      'log.numbers',
+    ]);
+  }
+  /** Attributes of the one span of a log that says its number is 1. */
+  const spelled: [name: string, isNumber: boolean, ...attributes: Buffer[]][] = [
+    ['plain', true, sequence(1)],
+    ['behind-others', true, f(9, f(1, 'a'), f(2, hex('18 05'))), sequence(1), f(9, f(1, 'b'))],
+    ['behind-bad', true, sequence(0), sequence(1)],
+    ['first-of-two', true, sequence(1), sequence(7)],
+    ['longer-key', false, f(9, f(1, 'aigov.sequences'), f(2, hex('18 01')))],
+    ['zero', false, sequence(0)],
+    ['negative', false, sequence(2n ** 64n - 1n)],
+    ['2-53', false, sequence(2n ** 53n)],
+    ['not-minimal', false, f(9, f(1, 'aigov.sequence'), f(2, hex('18 8100')))],
+    ['text', false, f(9, f(1, 'aigov.sequence'), f(2, f(1, '1')))],
+    ['double', false, f(9, f(1, 'aigov.sequence'), f(2, hex('21 000000000000f03f')))],
+    ['bool', false, f(9, f(1, 'aigov.sequence'), f(2, hex('10 01')))],
+    ['value-first', false, f(9, f(2, hex('18 01')), f(1, 'aigov.sequence'))],
+    ['value-twice', false, f(9, f(1, 'aigov.sequence'), f(2, hex('18 01')), f(2, hex('18 01')))],
+    ['member-twice', false, f(9, f(1, 'aigov.sequence'), f(2, hex('18 01 18 01')))],
+    ['key-twice', false, f(9, f(1, 'aigov.sequence'), f(1, 'aigov.sequence'), f(2, hex('18 01')))],
+    ['unknown-behind', false, f(9, f(1, 'aigov.sequence'), f(2, hex('18 01')), f(3, 'x'))],
+    ['no-value', false, f(9, f(1, 'aigov.sequence'))],
+    ['empty-value', false, f(9, f(1, 'aigov.sequence'), f(2))],
+    ['length-not-minimal', false, f(9, f(1, 'aigov.sequence'), hex('12 8200 18 01'))],
+    ['key-length-not-minimal', false, f(9, hex('0a 8e00'), 'aigov.sequence', f(2, hex('18 01')))],
+    ['in-event', false, f(11, f(3, f(1, 'aigov.sequence'), f(2, hex('18 01'))))],
+  ];
+  for (const [name, isNumber, ...attributes] of spelled) {
+    const entry = around(bytes(span('chat'), ...attributes));
+    const drafts = [of('traces', [entry]), control(closedAt(1))];
+    sums.push([
+      `spelled-${name}`,
+      `the attribute: ${name}`,
+      drafts,
+      ...(isNumber ? [] : ['log.numbers']),
+    ]);
+  }
+  const notes = ['log.interrupted', 'log.recovered-whole'];
+  for (const [name, says, drafts, ...codes] of sums) {
+    const verdict = codes.every((code) => notes.includes(code)) ? valid : incomplete;
+    verdict(`numbers-${name}`, says, codes.join(' '), log(opened, ...drafts));
+  }
 
   return [...vectors.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }

@@ -5,6 +5,7 @@ import { constants as zstd, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { type ControlEvent, encodeControl, type GapEvent } from '../exporter/log/control.ts';
 import { encodeHeader, type RecordHeader, WRITER_SOURCE } from '../exporter/log/header.ts';
+import { NUMBER_RANGE_COUNT_MAX } from '../exporter/log/limits.ts';
 import { leafHash, NO_LINK, rootOf, Tree } from '../exporter/log/merkle.ts';
 import { encodeCheckpointText, encodeNote, type Head } from '../exporter/log/note.ts';
 import type { Report } from '../exporter/log/report.ts';
@@ -23,6 +24,7 @@ import {
   judge,
   logEntries,
   logOn,
+  numberedEntries,
   ORIGIN,
   openSigner,
   openWriter,
@@ -185,6 +187,7 @@ describe('a whole log', () => {
       verdict: 'valid',
       log: ORIGIN,
       size: 6,
+      root: text(checkpoint.bytes).split('\n')[2],
       records: 6,
       entries: 4,
       declaredLost: 0,
@@ -969,8 +972,8 @@ describe('the end of a log', () => {
     const gap: GapEvent = {
       name: 'gap',
       count: 3,
-      first: 4,
-      last: 6,
+      first: 1,
+      last: 3,
       from: sealAt(0),
       to: sealAt(9),
       cause: 'memory is full',
@@ -1021,6 +1024,266 @@ describe('the end of a log', () => {
       100,
       21,
     ]);
+  });
+});
+
+describe('numbers of a process (invariant 8)', () => {
+  /** Spans with these numbers, an event, or what opens the log again: a `restart`, or `reopened` by the same process. */
+  type Step = readonly number[] | ControlEvent | 'restart' | 'reopened';
+
+  async function judgeRun(steps: readonly Step[]): Promise<readonly string[]> {
+    const own = emptyDisk();
+    let writer = openWriter(own, signer);
+    for (const step of steps) {
+      if (step === 'restart' || step === 'reopened') {
+        writer.close();
+        writer = openWriter(own, signer, step === 'restart' ? {} : { continues: 0 });
+      } else if ('name' in step) {
+        writer.appendControl([step]);
+      } else {
+        writer.append('traces', IN_PROCESS, numberedEntries(...step));
+      }
+    }
+    writer.checkpoint();
+    writer.close();
+    const { verdict, findings } = await judge(logOn(own), { verifiers });
+    return [verdict, ...findings.map(({ code, message }) => `${code}: ${message}`)];
+  }
+
+  const closed = (highest: number, more: Partial<ControlEvent & { name: 'closed' }> = {}) =>
+    ({ name: 'closed', ...COUNTERS, highest, ...more }) as const;
+  const heartbeat = (highest: number): ControlEvent => ({
+    name: 'heartbeat',
+    ...COUNTERS,
+    highest,
+  });
+  const interrupted = (sequence: number): ControlEvent => ({
+    name: 'interrupted',
+    sequence,
+    traceId: 'a',
+    spanId: 'b',
+    startedMs: 0,
+  });
+  const gap = (firstLost: number, lastLost: number): GapEvent => ({
+    name: 'gap',
+    count: Math.max(1, lastLost - firstLost + 1),
+    first: firstLost,
+    last: lastLost,
+    from: sealAt(0),
+    to: sealAt(1),
+    cause: 'x',
+  });
+  const recovered: ControlEvent = {
+    name: 'recovered',
+    segment: 0,
+    offset: 1,
+    byteLength: 9,
+    sha256: sha256(new Uint8Array()),
+    cut: new Uint8Array(),
+  };
+  const LOST = (count: number): string =>
+    `log.gap: ${count} spans lost from ${sealAt(0)} to ${sealAt(1)}: x`;
+  const missing = (count: number, highest: number, which: string): string =>
+    `log.numbers: ${count} of ${highest} numbers are in no record: ${which}`;
+  const NO_SUM = 'log.numbers: the numbers can not be summed';
+  const UNCLEAN =
+    'log.unclean-end: the log was not closed before; what its writer had not sealed is unknown';
+  const KILLED =
+    'log.interrupted: the writer was killed; 1 calls were interrupted, and the next start sealed which';
+  const CUT = 'recovery cut 9 bytes from the end of the log';
+
+  test.each<[what: string, steps: Step[], verdict: string, ...findings: string[]]>([
+    ['nothing was started', [closed(0)], 'valid'],
+    ['all are sealed, in any order', [[3, 1], [2], closed(3)], 'valid'],
+    ['a number twice', [[1, 1], [1, 2], closed(2)], 'valid'],
+    ['one is missing', [[1, 3], closed(3)], 'incomplete', missing(1, 3, '2')],
+    ['the last are missing', [[1], closed(3)], 'incomplete', missing(2, 3, '2-3')],
+    ['the first are missing', [[3], closed(3)], 'incomplete', missing(2, 3, '1-2')],
+    ['still running at the end', [[2], closed(4, { open: '1,3-4' })], 'valid'],
+    [
+      'open, and not all of the rest',
+      [[2], closed(4, { open: '3-4' })],
+      'incomplete',
+      missing(1, 4, '1'),
+    ],
+    [
+      'a list of open ones that was cut short',
+      [[2], closed(4, { open: '1,...' })],
+      'incomplete',
+      missing(2, 4, '3-4'),
+    ],
+    ['open is no list', [[1], closed(1, { open: 'none' })], 'incomplete', NO_SUM],
+    ['open is not ascending', [[1], closed(4, { open: '3-4,2' })], 'incomplete', NO_SUM],
+    ['interrupted', [[2], interrupted(1), interrupted(3), closed(3)], 'valid'],
+    ['declared lost', [[1], gap(2, 3), closed(3)], 'incomplete', LOST(2)],
+    [
+      'lost, and nobody knows which',
+      [[1], gap(0, 0), closed(2)],
+      'incomplete',
+      LOST(1),
+      missing(1, 2, '2'),
+    ],
+    [
+      'a gap that ends before it begins',
+      [[1], gap(2, 1), closed(2)],
+      'incomplete',
+      LOST(1),
+      missing(1, 2, '2'),
+    ],
+    [
+      'a gap of all numbers there are',
+      [gap(1, 2 ** 53 - 1), closed(2)],
+      'incomplete',
+      LOST(2 ** 53 - 1),
+    ],
+    [
+      'closed names less than is sealed',
+      [[1, 2, 5], closed(2)],
+      'incomplete',
+      missing(2, 5, '3-4'),
+    ],
+    [
+      'closed names less than a heartbeat did',
+      [[1], heartbeat(3), closed(1)],
+      'incomplete',
+      missing(2, 3, '2-3'),
+    ],
+    ['a heartbeat is no end', [[1], heartbeat(3), [2, 3], closed(3)], 'valid'],
+    ['not closed: nothing is summed', [[2]], 'valid'],
+    [
+      'closed twice is no record of this log',
+      [[1], closed(1), closed(1)],
+      'invalid',
+      'record.opened: the log was not opened before this record',
+      missing(1, 1, '1'),
+    ],
+    ['a new process begins at 1', [[1, 2], closed(2), 'restart', [1], closed(1)], 'valid'],
+    [
+      'a new process has its own',
+      [[1, 2], closed(2), 'restart', [2], closed(2)],
+      'incomplete',
+      missing(1, 2, '1'),
+    ],
+    [
+      'an end that was not clean tells no numbers',
+      [[2], 'restart', [1], closed(1)],
+      'incomplete',
+      UNCLEAN,
+    ],
+    ['the same process goes on', [[1], 'reopened', [2], closed(2)], 'valid'],
+    [
+      'the same process lost one',
+      [[1], 'reopened', [3], closed(3)],
+      'incomplete',
+      missing(1, 3, '2'),
+    ],
+    [
+      'who goes on from a closed log begins anew',
+      [[1], closed(1), 'reopened', [2], closed(2)],
+      'incomplete',
+      missing(1, 2, '1'),
+    ],
+    ['killed', [[1], interrupted(2), closed(2, { interrupted: 1 })], 'valid', KILLED],
+    [
+      'killed, and one is missing',
+      [interrupted(2), closed(2, { interrupted: 1 })],
+      'incomplete',
+      missing(1, 2, '1'),
+      KILLED,
+    ],
+    [
+      'cut, and whole all the same',
+      [[1], recovered, interrupted(2), closed(2, { interrupted: 1 })],
+      'valid',
+      KILLED,
+      `log.recovered-whole: ${CUT}`,
+    ],
+    [
+      'cut, by the same process',
+      [[1], 'reopened', recovered, [2], closed(2)],
+      'valid',
+      `log.recovered-whole: ${CUT}`,
+    ],
+    [
+      'cut, and one is missing',
+      [[1], 'reopened', recovered, [3], closed(3)],
+      'incomplete',
+      missing(1, 3, '2'),
+      `log.recovered: ${CUT}`,
+    ],
+    [
+      'cut, and not summed yet',
+      [[1], 'reopened', recovered],
+      'incomplete',
+      `log.recovered: ${CUT}`,
+    ],
+    [
+      'cut, and no end',
+      [[1], recovered, 'restart', closed(0)],
+      'incomplete',
+      UNCLEAN,
+      `log.recovered: ${CUT}`,
+    ],
+    [
+      'cut from a run that nobody ended',
+      [[1], 'restart', recovered, [1], closed(1)],
+      'incomplete',
+      UNCLEAN,
+      `log.recovered: ${CUT}`,
+    ],
+    [
+      'cut behind an end in order',
+      [[1], closed(1), 'restart', recovered, [1], closed(1)],
+      'valid',
+      `log.recovered-whole: ${CUT}`,
+    ],
+    [
+      'the run behind an unclean one can be whole',
+      [[1], 'restart', closed(0), 'restart', recovered, closed(0)],
+      'incomplete',
+      UNCLEAN,
+      `log.recovered-whole: ${CUT}`,
+    ],
+  ])('%s', async (_what, steps, ...outcome) => {
+    expect(await judgeRun(steps)).toEqual(outcome);
+  });
+
+  test('are those of spans sealed in the process alone: who sends others can not fill holes', async () => {
+    const own = emptyDisk();
+    const writer = openWriter(own, signer);
+    writer.append('traces', COLLECTOR, numberedEntries(1, 2, 9));
+    writer.append('logs', IN_PROCESS, logEntries('aigov.sequence'));
+    writer.appendControl([closed(2)]);
+    writer.checkpoint();
+    const { findings } = await judge(logOn(own), { verifiers });
+    expect(findings.map(({ message }) => message)).toEqual([
+      '2 of 2 numbers are in no record: 1-2',
+    ]);
+  });
+
+  test('missing ones are listed up to a bound, and counted', async () => {
+    const odd = Array.from({ length: 40 }, (_, at) => 2 * at + 1);
+    const [, finding] = await judgeRun([odd, closed(80)]);
+    const listed = Array.from({ length: 16 }, (_, at) => 2 * at + 2).join(',');
+    expect(finding).toBe(missing(40, 80, listed));
+  });
+
+  test('scattered beyond what a verifier holds can not be summed, even where they meet again', async () => {
+    const scattered = (count: number): ControlEvent[] =>
+      Array.from({ length: count }, (_, at) => interrupted(2 * at + 1));
+    const outcomes: string[][] = [];
+    for (const count of [NUMBER_RANGE_COUNT_MAX, NUMBER_RANGE_COUNT_MAX + 1]) {
+      const own = emptyDisk();
+      const writer = openWriter(own, signer, { segmentByteLengthMax: 1e8 });
+      const events = scattered(count);
+      writer.appendControl(events.slice(0, 40_000));
+      writer.appendControl(events.slice(40_000));
+      writer.append('traces', IN_PROCESS, numberedEntries(2));
+      writer.appendControl([{ ...gap(1, 2 * count), count: 1 }, closed(1)]);
+      writer.checkpoint();
+      outcomes.push(codesOf(await judge(logOn(own), { verifiers })));
+    }
+    expect(outcomes).toEqual([['log.gap'], ['log.gap', 'log.numbers']]);
   });
 });
 

@@ -4,7 +4,7 @@
  * It does not import the code under test, is not fast, and keeps whole logs in memory.
  */
 import { createHash, createPublicKey, verify } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
 
@@ -38,13 +38,22 @@ export function readLogDirectory(directory: string): NaiveFiles {
   for (const folder of ['checkpoints', 'segments']) {
     if (!existsSync(join(directory, folder))) continue;
     for (const name of readdirSync(join(directory, folder))) {
-      files.set(`${folder}/${name}`, readFileSync(join(directory, folder, name)));
+      files.set(`${folder}/${name}`, readStart(join(directory, folder, name)));
     }
   }
   if (existsSync(join(directory, 'checkpoint'))) {
-    files.set('checkpoint', readFileSync(join(directory, 'checkpoint')));
+    files.set('checkpoint', readStart(join(directory, 'checkpoint')));
   }
   return files;
+}
+
+/** A file, up to a byte more than the longest that is not refused. */
+function readStart(path: string): Uint8Array {
+  const file = openSync(path, 'r');
+  const bytes = Buffer.alloc(Math.min(fstatSync(file).size, 268_435_456 + 1));
+  readSync(file, bytes);
+  closeSync(file);
+  return bytes;
 }
 
 // ---------------------------------------------------------------------------------------------- Conventions
@@ -278,6 +287,7 @@ interface Header {
   readonly bytes: Buffer;
   readonly log: string;
   readonly index: number;
+  readonly sourceKind: string;
   readonly prev: Buffer;
   readonly sealed: string;
   readonly kind: Kind;
@@ -337,6 +347,7 @@ function parseHeader(bytes: Buffer): Header {
     bytes,
     log,
     index: integer(index),
+    sourceKind,
     prev: hash(prev),
     sealed,
     kind,
@@ -410,14 +421,22 @@ function cutPayload(payload: Buffer, kind: Kind): Buffer[] {
 const EVENTS: Readonly<Record<string, string>> = {
   opened:
     'size count, root hash, writer text, instance text, configuration hash, heartbeatMs count, ' +
-    'successorOf? text, successorSize? count, successorRoot? hash',
+    'successorOf? text, successorSize? count, successorRoot? hash, continues? count',
   heartbeat: 'started count, ended count, sealed count, lost count, highest count, open text',
-  closed: 'started count, ended count, sealed count, lost count, highest count, open text',
+  closed:
+    'started count, ended count, sealed count, lost count, highest count, open text, interrupted? count',
+  interrupted: 'sequence count, traceId text, spanId text, startedMs count, model? text',
   gap: 'count count, first count, last count, from text, to text, cause text',
   recovered: 'segment count, offset count, byteLength count, sha256 hash, cut bytes',
   receipt:
     'archive text, segment count, size count, byteLength count, sha256 hash, key text, lock? text',
+  refused: 'count count, cause text, source text, principal? hash, sha256? hash',
 };
+
+interface Content {
+  readonly entries: readonly Buffer[];
+  readonly events: readonly ControlEvent[];
+}
 
 interface ControlEvent {
   readonly name: string;
@@ -483,6 +502,76 @@ function parseValue(value: Buffer, type: string): number | string | Buffer {
   if (type === 'hash') return hash(text);
   must(/^[\x20-\x7e]{0,1024}$/.test(text), 'text');
   return text;
+}
+
+// -------------------------------------------------------------------------------------------------- Numbers
+
+/** All numbers from the first to the second. */
+type Range = readonly [first: number, last: number];
+
+/** A set of numbers, as ranges of adjacent ones; counts how many there were at most. */
+class Numbers {
+  ranges: Range[] = [];
+  scattered = 0;
+
+  add(first: number, last: number): void {
+    const touching = this.ranges.filter((range) => range[0] <= last + 1 && range[1] >= first - 1);
+    const others = this.ranges.filter((range) => !touching.includes(range));
+    const joined: Range = [
+      Math.min(first, ...touching.map((range) => range[0])),
+      Math.max(last, ...touching.map((range) => range[1])),
+    ];
+    this.ranges = [...others, joined];
+    this.scattered = Math.max(this.scattered, this.ranges.length);
+  }
+
+  get largest(): number {
+    return Math.max(0, ...this.ranges.map((range) => range[1]));
+  }
+
+  /** Adjacent numbers are in one range, so that all of them are in the one around 1. */
+  hasAllTo(largest: number): boolean {
+    return largest < 1 || this.ranges.some((range) => range[0] <= 1 && range[1] >= largest);
+  }
+}
+
+/** The ranges in `open` of a `closed`; undefined for another text. */
+function rangesOf(open: string): Range[] | undefined {
+  if (open === '') return [];
+  const ranges: Range[] = [];
+  let before = 0;
+  for (const part of open.replace(/,\.\.\.$/, '').split(',')) {
+    const numbers = part.split('-');
+    const legal = accepts(() => {
+      must(numbers.length <= 2, 'range');
+      const [first = 0, last = first] = numbers.map(integer);
+      must(first > before && last >= first, 'ascending');
+      ranges.push([first, last]);
+      before = last;
+    });
+    if (!legal) return undefined;
+  }
+  return ranges;
+}
+
+/** "The number of an entry". */
+function numberOf(entry: Buffer): number | undefined {
+  const [resourceSpans] = fieldsOf(entry);
+  const scopeSpans = fieldsOf(resourceSpans!.body).at(-1);
+  const span = fieldsOf(scopeSpans!.body).at(-1);
+  for (const { number, body } of fieldsOf(span!.body)) {
+    if (number !== 9) continue;
+    const start = lenField(1, Buffer.from('aigov.sequence'));
+    if (!body.subarray(0, start.length).equals(start)) continue;
+    let sequence = 0;
+    const legal = accepts(() => {
+      const value = parseValue(onlyChild(body.subarray(start.length), 2), 'count');
+      must(typeof value === 'number' && value >= 1, 'number');
+      sequence = value;
+    });
+    if (legal) return sequence;
+  }
+  return undefined;
 }
 
 // ---------------------------------------------------------------------------------------------------- Trees
@@ -592,6 +681,7 @@ export function naiveVerify(files: NaiveFiles, trust: NaiveTrust): NaiveReport {
     [...files]
       .filter(([path]) => path.startsWith(prefix))
       .map(([path, bytes]): [string, Buffer] => [path.slice(prefix.length), asBuffer(bytes)])
+      .filter(([name]) => !name.startsWith('.'))
       .sort(([a], [b]) => (a < b ? -1 : 1));
 
   // A. Checkpoints: steps 1 to 5.
@@ -641,11 +731,15 @@ export function naiveVerify(files: NaiveFiles, trust: NaiveTrust): NaiveReport {
   const heads = minimum === undefined ? trusted : [...trusted, minimum];
   const signedSize = Math.max(0, ...trusted.map((head) => head.size));
 
-  // B and C. Segments and records: steps 6 to 20.
+  // B and C. Segments and records: steps 6 to 21.
   const leaves: Buffer[] = [];
   let previous: Header | undefined;
   let state: 'new' | 'open' | 'closed' = 'new';
   let heartbeatMs = 0;
+  let numbers = new Numbers();
+  let said = 0;
+  let cuts = 0;
+  let beganUnclean = false;
   let torn = false;
   let verified = 0;
 
@@ -656,13 +750,21 @@ export function naiveVerify(files: NaiveFiles, trust: NaiveTrust): NaiveReport {
     if (header.index !== n) found.add('record.index');
     if (!header.prev.equals(leaves.at(-1) ?? Buffer.alloc(32))) found.add('record.link');
     if (previous !== undefined && header.sealed < previous.sealed) found.add('record.time');
-    const events = checkContent(header, stored);
-    if (typeof events === 'string') found.add(events);
-    else hear(events, n);
+    const content = checkContent(header, stored);
+    if (typeof content === 'string') {
+      found.add(content);
+      return;
+    }
+    hear(content.events, n);
+    if (header.kind !== 'traces' || header.sourceKind !== 'in-process') return;
+    for (const entry of content.entries) {
+      const number = numberOf(entry);
+      if (number !== undefined) numbers.add(number, number);
+    }
   };
 
-  /** Steps 11 to 16: the finding, or the events of a `control` record (none for other kinds). */
-  const checkContent = (header: Header, stored: Buffer): string | ControlEvent[] => {
+  /** Steps 11 to 16: the finding, or the entries, and the events of a `control` record. */
+  const checkContent = (header: Header, stored: Buffer): string | Content => {
     if (!sha256(stored).equals(header.storedHash)) return 'record.stored';
     if (!accepts(() => checkFrame(stored, header.payloadLength))) return 'record.frame';
     const payload = decompress(stored, header.payloadLength);
@@ -674,14 +776,32 @@ export function naiveVerify(files: NaiveFiles, trust: NaiveTrust): NaiveReport {
     if (!legal || entries.length !== header.entryCount) return 'record.entries';
     if (!rootOf(entries.map(leafOf)).equals(header.root)) return 'record.root';
     let events: ControlEvent[] = [];
-    if (header.kind !== 'control') return events;
+    if (header.kind !== 'control') return { entries, events };
     const spelled = accepts(() => {
       events = entries.map(parseEvent);
     });
-    return spelled ? events : 'record.control';
+    return spelled ? { entries, events } : 'record.control';
   };
 
-  /** Steps 17 to 19. */
+  /** Empties what is kept of numbers: where a run begins, behind a `closed`, and at the end. */
+  const forgetNumbers = (whole: boolean): void => {
+    if (cuts > 0) found.add(whole ? 'log.recovered-whole' : 'log.recovered');
+    numbers = new Numbers();
+    said = 0;
+    cuts = 0;
+  };
+
+  /** Step 20 at a `closed`. */
+  const sum = (attributes: ControlEvent['attributes']): void => {
+    const largest = Math.max(Number(attributes.get('highest')), numbers.largest, said);
+    const open = rangesOf(String(attributes.get('open')));
+    for (const [first, last] of open ?? []) numbers.add(first, last);
+    const adds = open !== undefined && numbers.scattered <= 65_536 && numbers.hasAllTo(largest);
+    if (!adds) found.add('log.numbers');
+    forgetNumbers(adds && !beganUnclean);
+  };
+
+  /** Steps 17 to 20. */
   const hear = (events: readonly ControlEvent[], n: number): void => {
     if (state !== 'open' && events[0]?.name !== 'opened') found.add('record.opened');
     for (const { name, attributes } of events) {
@@ -689,13 +809,32 @@ export function naiveVerify(files: NaiveFiles, trust: NaiveTrust): NaiveReport {
         const root = attributes.get('root');
         if (attributes.get('size') !== n || !Buffer.isBuffer(root) || !root.equals(rootOf(leaves)))
           found.add('record.opened');
-        if (state === 'open') found.add('log.unclean-end');
+        const continues = attributes.get('continues');
+        if (continues === undefined || state !== 'open') {
+          beganUnclean = state === 'open';
+          if (beganUnclean) found.add('log.unclean-end');
+          forgetNumbers(false);
+        }
+        said = Math.max(said, Number(continues ?? 0));
         state = 'open';
         heartbeatMs = Number(attributes.get('heartbeatMs'));
       }
-      if (name === 'gap') found.add('log.gap');
-      if (name === 'recovered') found.add('log.recovered');
-      if (name === 'closed') state = 'closed';
+      if (name === 'gap') {
+        found.add('log.gap');
+        const [first, last] = [Number(attributes.get('first')), Number(attributes.get('last'))];
+        if (first >= 1 && first <= last) numbers.add(first, last);
+      }
+      if (name === 'interrupted') {
+        const sequence = Number(attributes.get('sequence'));
+        numbers.add(sequence, sequence);
+      }
+      if (name === 'heartbeat') said = Math.max(said, Number(attributes.get('highest')));
+      if (name === 'recovered') cuts++;
+      if (name === 'closed') {
+        state = 'closed';
+        if (attributes.has('interrupted')) found.add('log.interrupted');
+        sum(attributes);
+      }
     }
   };
 
@@ -742,7 +881,8 @@ export function naiveVerify(files: NaiveFiles, trust: NaiveTrust): NaiveReport {
   const segments = folder('segments/');
   segments.every(([name, bytes], i) => readSegment(name, bytes, i === segments.length - 1));
 
-  // D. The end: steps 21 to 23.
+  // D. The end: step 20 for a run that is not closed, and steps 22 to 24.
+  forgetNumbers(false);
   const n = leaves.length;
   if (n < signedSize) found.add('log.truncated');
   if (minimum !== undefined && n < minimum.size) found.add('log.rollback');
@@ -773,13 +913,14 @@ function asBuffer(bytes: Uint8Array): Buffer {
 const UNVERIFIABLE = ['key.missing', 'checkpoint.missing', 'checkpoint.unsigned', 'log.empty'];
 const INCOMPLETE = [
   'log.gap',
+  'log.numbers',
   'log.recovered',
   'log.unclean-end',
   'log.silent',
   'log.unsigned-tail',
   'log.torn-tail',
 ];
-const NOTES = ['log.unsigned-tail-live'];
+const NOTES = ['log.unsigned-tail-live', 'log.interrupted', 'log.recovered-whole'];
 
 function worst(findings: readonly string[]): NaiveReport['verdict'] {
   const known = [...UNVERIFIABLE, ...INCOMPLETE, ...NOTES];

@@ -70,6 +70,20 @@ export function logEntries(...texts: readonly string[]): Uint8Array[] {
   return splitRequest(logsOf(...texts), 'logs');
 }
 
+/** Entries of spans that a process gave these numbers. */
+export function numberedEntries(...sequences: readonly number[]): Uint8Array[] {
+  const idOf = (sequence: number, digits: number): string =>
+    Buffer.from(sequence.toString(16).padStart(digits, 'a'), 'hex').toString('base64');
+  const spans = sequences.map((sequence) => ({
+    name: `chat ${sequence}`,
+    traceId: idOf(sequence, 32),
+    spanId: idOf(sequence, 16),
+    attributes: [{ key: 'aigov.sequence', value: { intValue: String(sequence) } }],
+  }));
+  const request = encodeOtlp('TracesData', { resourceSpans: [{ scopeSpans: [{ spans }] }] });
+  return splitRequest(request, 'traces');
+}
+
 /** Of a writer that numbers nothing, so that nothing is missing whatever a test seals. */
 export const COUNTERS = {
   started: 4,
