@@ -11,6 +11,10 @@ import * as tidy from './support/tidy.ts';
 
 /** Modules without a test file of their own name, and where they are tested instead. */
 const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
+  ['instrumentation/targets/langchain-answer.ts', 'sdks/langchain.test'],
+  ['instrumentation/targets/vercel-ai-answer.ts', 'sdks/vercel-ai.test'],
+  ['instrumentation/tool.ts', 'sdks/vercel-ai.test, sdks/langchain.test: tools of each kind'],
+  ['instrumentation/watch.ts', 'sdks/vercel-ai.test: every way to read what a provider answers'],
   ['index.ts', 'package.test: the root import throws and names the entry points'],
   ['semconv/index.ts', 'package.test loads every entry point; semconv.test uses it'],
   ['semconv/attributes.ts', 'generated; semconv.test compares it with the registry'],

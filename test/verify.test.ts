@@ -1037,7 +1037,8 @@ describe('numbers of a process (invariant 8)', () => {
     for (const step of steps) {
       if (step === 'restart' || step === 'reopened') {
         writer.close();
-        writer = openWriter(own, signer, step === 'restart' ? {} : { continues: 0 });
+        const resume = { head: writer.head, inDoubt: undefined, continues: 0 };
+        writer = openWriter(own, signer, step === 'restart' ? {} : { resume });
       } else if ('name' in step) {
         writer.appendControl([step]);
       } else {

@@ -5,7 +5,6 @@
  * to a log it can not vouch for; does not know where entries come from. FORMAT.md, "Log directory".
  */
 import { join } from 'node:path';
-import { constants, zstdCompressSync } from 'node:zlib';
 import { equalBytes } from '../log/bytes.ts';
 import {
   type ControlEvent,
@@ -16,7 +15,6 @@ import {
 } from '../log/control.ts';
 import { type PayloadKind, splitPayload } from '../log/entries.ts';
 import {
-  encodeHeader,
   headerEnd,
   parseHeader,
   type RecordHeader,
@@ -28,11 +26,12 @@ import {
   RECOVERED_BYTE_LENGTH_MAX,
   SEGMENT_BYTE_LENGTH_MAX,
 } from '../log/limits.ts';
-import { type Hash, leafHash, NO_LINK, rootOf, Tree } from '../log/merkle.ts';
+import { type Hash, leafHash, NO_LINK, Tree } from '../log/merkle.ts';
 import { encodeCheckpointText, encodeNote, type Head, parseCheckpoint } from '../log/note.ts';
 import { parseSegmentName, readFrame, segmentName } from '../log/segment.ts';
 import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
 import { type Signer, sha256 } from './keys.ts';
+import { encodeRecord } from './record.ts';
 import { keepSegmentCheckpoint } from './segment-checkpoints.ts';
 import { encodeSigning, parseSigning, problemOfCheckpoint } from './signed-head.ts';
 
@@ -92,21 +91,6 @@ const RECOVERY = 'recovery';
 
 /** Events of one record: far below what a record may hold, far above what a start has to tell. */
 const CONTROL_ENTRY_COUNT = 4096;
-
-/** Level 1: the payload is on its way to a disk that costs less than the core. */
-const COMPRESSION_LEVEL = 1;
-
-/** Compresses one payload into one frame that says its size (FORMAT.md, "Stored bytes"). */
-function compress(payload: Uint8Array): Uint8Array {
-  return zstdCompressSync(payload, {
-    pledgedSrcSize: payload.length,
-    params: {
-      [constants.ZSTD_c_compressionLevel]: COMPRESSION_LEVEL,
-      [constants.ZSTD_c_contentSizeFlag]: 1,
-      [constants.ZSTD_c_windowLog]: 20,
-    },
-  });
-}
 
 export class LogWriter {
   readonly #options: LogWriterOptions;
@@ -184,26 +168,13 @@ export class LogWriter {
    *   (invariant 1: a failed fsync is never retried).
    */
   append(kind: PayloadKind, source: RecordSource, entries: readonly Uint8Array[]): AppendedRecord {
-    const payload = Buffer.concat(entries);
-    const stored = compress(payload);
-    const leaves = entries.map((entry) => leafHash(sha256, entry));
     // Never earlier than the record before, whatever the clock did (FORMAT.md, "sealed").
     const sealedMs = Math.max(this.#options.now(), this.#sealedMs);
-    const header: RecordHeader = {
-      log: this.#origin,
-      index: this.#tree.size,
-      prev: this.#link,
-      sealed: new Date(sealedMs).toISOString(),
-      source,
-      kind,
-      payloadByteLength: payload.length,
-      storedByteLength: stored.length,
-      storedHash: sha256(stored),
-      entryCount: entries.length,
-      root: rootOf(sha256, leaves),
-    };
-    const headerBytes = encodeHeader(header);
-    const frame = Buffer.concat([headerBytes, stored]);
+    const sealed = new Date(sealedMs).toISOString();
+    const { header, headerBytes, frame, leaves } = encodeRecord(
+      { log: this.#origin, index: this.#tree.size, prev: this.#link, sealed, source, kind },
+      entries,
+    );
     const isFull =
       this.#byteLength + frame.length > this.#options.segmentByteLengthMax ||
       sealedMs - this.#segmentStartMs >= this.#options.segmentAgeMsMax;

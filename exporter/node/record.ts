@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Makes one record out of entries: compressed, hashed, headed, as one frame. Writes nothing, and decides neither index
+ * nor time; what it returns is what FORMAT.md calls a record, whoever keeps it.
+ */
+import { constants, zstdCompressSync } from 'node:zlib';
+import { encodeHeader, type RecordHeader } from '../log/header.ts';
+import { type Hash, leafHash, rootOf } from '../log/merkle.ts';
+import { sha256 } from './keys.ts';
+
+/** A record as its writer and the writer's consumers need it. */
+export interface EncodedRecord {
+  readonly header: RecordHeader;
+  readonly headerBytes: Uint8Array;
+  /** Header and stored bytes, as they stand in a segment. */
+  readonly frame: Uint8Array;
+  readonly leaves: readonly Hash[];
+}
+
+/** Level 1: the payload is on its way to a disk that costs less than the core. */
+const COMPRESSION_LEVEL = 1;
+
+/**
+ * @param place what the writer decides: log, index, link, time, source and kind
+ * @param entries as `splitRequest` or `encodeControl` make them
+ */
+export function encodeRecord(
+  place: Pick<RecordHeader, 'log' | 'index' | 'prev' | 'sealed' | 'source' | 'kind'>,
+  entries: readonly Uint8Array[],
+): EncodedRecord {
+  const payload = Buffer.concat(entries);
+  const stored = compress(payload);
+  const leaves = entries.map((entry) => leafHash(sha256, entry));
+  const header: RecordHeader = {
+    ...place,
+    payloadByteLength: payload.length,
+    storedByteLength: stored.length,
+    storedHash: sha256(stored),
+    entryCount: entries.length,
+    root: rootOf(sha256, leaves),
+  };
+  const headerBytes = encodeHeader(header);
+  return { header, headerBytes, frame: Buffer.concat([headerBytes, stored]), leaves };
+}
+
+/** Compresses one payload into one frame that says its size (FORMAT.md, "Stored bytes"). */
+function compress(payload: Uint8Array): Uint8Array {
+  return zstdCompressSync(payload, {
+    pledgedSrcSize: payload.length,
+    params: {
+      [constants.ZSTD_c_compressionLevel]: COMPRESSION_LEVEL,
+      [constants.ZSTD_c_contentSizeFlag]: 1,
+      [constants.ZSTD_c_windowLog]: 20,
+    },
+  });
+}
