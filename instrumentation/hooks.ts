@@ -17,6 +17,7 @@ import { property } from './invocation.ts';
 import { guard } from './settings.ts';
 import type { Target } from './target.ts';
 import { anthropicTarget } from './targets/anthropic.ts';
+import { bedrockTarget } from './targets/bedrock.ts';
 import { cohereTarget } from './targets/cohere.ts';
 import { googleGenaiTarget } from './targets/google-genai.ts';
 import { groqTarget } from './targets/groq.ts';
@@ -52,6 +53,7 @@ export const TARGETS: readonly Target[] = [
   groqTarget,
   vercelAiTarget,
   langchainTarget,
+  bedrockTarget,
 ];
 
 /** A copy of a package that has come to our attention. */

@@ -52,24 +52,21 @@ export function runWithin<Result>(invocation: Invocation, work: () => Result): R
 }
 
 /**
- * How a call that an error ended, ended, for SDKs that name the status of the response otherwise (`statusCode`,
- * `status_code`, or `$metadata.httpStatusCode`) or throw what they like when they are told to stop. `signals` are the application's alone.
+ * How a call that an error ended, ended, for SDKs that name the status of the response otherwise (`statusCode`, or
+ * `$metadata.httpStatusCode`) or throw what they like when they are told to stop. `signals` MUST be the application's alone.
  */
 export function sdkErrorEnding(error: unknown, signals: Signals = []): Ending {
-  const ending = errorEnding(error, signals);
+  const wished = signalEnding(signals);
+  if (wished !== undefined) return wished;
+  const ending = errorEnding(error);
   if (ending.statusCode !== undefined || ending.detail !== undefined) return ending;
   if (ending.completion !== AIGOV_INVOCATION_COMPLETION_VALUE_ERROR) return ending;
   const statusCode = guard(
     'watch.status',
-    () =>
-      property(error, 'statusCode') ??
-      property(error, 'status_code') ??
-      property(property(error, '$metadata'), 'httpStatusCode'),
+    () => property(error, 'statusCode') ?? property(property(error, '$metadata'), 'httpStatusCode'),
   );
-  if (typeof statusCode === 'number' && statusCode >= 100 && statusCode <= 599) {
-    return { ...ending, errorType: String(statusCode), statusCode };
-  }
-  return signalEnding(signals) ?? ending;
+  const isStatus = typeof statusCode === 'number' && statusCode >= 100 && statusCode <= 599;
+  return isStatus ? { ...ending, errorType: String(statusCode), statusCode } : ending;
 }
 
 /** What a watcher of a promise does. */
@@ -77,6 +74,8 @@ export interface PromiseWatch<Value> {
   /** Takes the value; what it gives, if anything, the application gets in its place. */
   readonly succeeded: (value: Value) => Value | undefined;
   readonly signals?: Signals;
+  /** How the call ended that an error ended; as {@link sdkErrorEnding} says unless given. */
+  readonly errorEnding?: (error: unknown, signals: Signals) => Ending;
 }
 
 /**
@@ -86,17 +85,17 @@ export interface PromiseWatch<Value> {
 export function watchCall<Value>(
   invocation: Invocation,
   work: () => Value | Promise<Value>,
-  { succeeded, signals = [] }: PromiseWatch<Value>,
+  { succeeded, signals = [], errorEnding: endingOf = sdkErrorEnding }: PromiseWatch<Value>,
 ): Value | Promise<Value> {
   let result: Value | Promise<Value>;
   try {
     result = runWithin(invocation, work);
   } catch (error) {
-    invocation.end(sdkErrorEnding(error, signals));
+    invocation.end(endingOf(error, signals));
     throw error;
   }
   const take = (value: Value): Value => guard('watch.result', () => succeeded(value)) ?? value;
-  const fail = (error: unknown): void => invocation.end(sdkErrorEnding(error, signals));
+  const fail = (error: unknown): void => invocation.end(endingOf(error, signals));
   if (result instanceof Promise && result.constructor === Promise) {
     return result.then(take, (error: unknown) => {
       fail(error);
