@@ -6,6 +6,7 @@
 import { type FileHandle, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { splitPayload } from '../log/entries.ts';
+import { LogError } from '../log/errors.ts';
 import { headerEnd, parseHeader, type RecordHeader } from '../log/header.ts';
 import {
   HEADER_BYTE_LENGTH_MAX,
@@ -80,6 +81,16 @@ async function readHeaderAt(file: FileHandle, position: number): Promise<HeaderA
   return { header: parseHeader(headerBytes), headerBytes, storedStart: position + end };
 }
 
+/** The same where a crash may have torn what stands there: then the log ends. */
+async function wholeHeaderAt(file: FileHandle, position: number): Promise<HeaderAt | undefined> {
+  try {
+    return await readHeaderAt(file, position);
+  } catch (error) {
+    if (error instanceof LogError) return undefined;
+    throw error;
+  }
+}
+
 /** Head of the first `size` records as they lie on disk; undefined where there are fewer. */
 export async function headAt(dir: string, size: number): Promise<Head | undefined> {
   const tree = new Tree(sha256);
@@ -87,7 +98,7 @@ export async function headAt(dir: string, size: number): Promise<Head | undefine
     const file = await open(join(dir, 'segments', name), 'r');
     try {
       for (let at = 0; tree.size < size; ) {
-        const found = await readHeaderAt(file, at);
+        const found = await wholeHeaderAt(file, at);
         if (found === undefined) break;
         tree.append(leafHash(sha256, found.headerBytes));
         at = found.storedStart + found.header.storedByteLength;
@@ -108,7 +119,7 @@ export async function sizeOf(dir: string): Promise<number> {
   const file = await open(join(dir, 'segments', name), 'r');
   try {
     for (let at = 0; ; size++) {
-      const found = await readHeaderAt(file, at);
+      const found = await wholeHeaderAt(file, at);
       if (found === undefined) return size;
       at = found.storedStart + found.header.storedByteLength;
     }
