@@ -22,6 +22,7 @@ import { cohereTarget } from './targets/cohere.ts';
 import { googleGenaiTarget } from './targets/google-genai.ts';
 import { groqTarget } from './targets/groq.ts';
 import { langchainTarget } from './targets/langchain.ts';
+import { mcpTargets } from './targets/mcp.ts';
 import { mistralTarget } from './targets/mistral.ts';
 import { ollamaTarget } from './targets/ollama.ts';
 import { openaiTarget } from './targets/openai.ts';
@@ -54,6 +55,7 @@ export const TARGETS: readonly Target[] = [
   vercelAiTarget,
   langchainTarget,
   bedrockTarget,
+  ...mcpTargets,
 ];
 
 /** A copy of a package that has come to our attention. */

@@ -209,6 +209,8 @@ export class ValueAnswer implements Answer {
 export interface HookedCall {
   readonly invocation: Invocation;
   readonly signals?: Signals;
+  /** How the call ended that an error ended; as {@link sdkErrorEnding} says unless given. */
+  readonly errorEnding?: (error: unknown, signals: Signals) => Ending;
   /** Takes what the promise of the function gives, and ends the invocation or has it watched. */
   readonly succeeded: (result: unknown, message: CallMessage) => void;
 }
@@ -240,7 +242,8 @@ export function watchHooked(
     if (call === undefined) return;
     // By the member, since anything can be thrown.
     if ('error' in message) {
-      call.invocation.end(sdkErrorEnding(message.error, call.signals));
+      const { errorEnding: endingOf = sdkErrorEnding, signals = [] } = call;
+      call.invocation.end(endingOf(message.error, signals));
       return;
     }
     guard(`${target}.result`, () => call.succeeded(message.result, message));
