@@ -52,8 +52,8 @@ export function runWithin<Result>(invocation: Invocation, work: () => Result): R
 }
 
 /**
- * How a call that an error ended, ended, for SDKs that name the status of the response otherwise (`statusCode`, or
- * `$metadata.httpStatusCode`) or throw what they like when they are told to stop. `signals` MUST be the application's alone.
+ * How a call that an error ended, ended, for SDKs that name the status of the response otherwise (`statusCode`,
+ * `status_code` or `$metadata.httpStatusCode`) or throw what they like when they are told to stop. `signals` MUST be the application's alone.
  */
 export function sdkErrorEnding(error: unknown, signals: Signals = []): Ending {
   const wished = signalEnding(signals);
@@ -63,7 +63,10 @@ export function sdkErrorEnding(error: unknown, signals: Signals = []): Ending {
   if (ending.completion !== AIGOV_INVOCATION_COMPLETION_VALUE_ERROR) return ending;
   const statusCode = guard(
     'watch.status',
-    () => property(error, 'statusCode') ?? property(property(error, '$metadata'), 'httpStatusCode'),
+    () =>
+      property(error, 'statusCode') ??
+      property(error, 'status_code') ??
+      property(property(error, '$metadata'), 'httpStatusCode'),
   );
   const isStatus = typeof statusCode === 'number' && statusCode >= 100 && statusCode <= 599;
   return isStatus ? { ...ending, errorType: String(statusCode), statusCode } : ending;
