@@ -26,6 +26,7 @@ import { mcpTargets } from './targets/mcp.ts';
 import { mistralTarget } from './targets/mistral.ts';
 import { ollamaTarget } from './targets/ollama.ts';
 import { openaiTarget } from './targets/openai.ts';
+import { openaiAgentsTarget } from './targets/openai-agents.ts';
 import { vercelAiTarget } from './targets/vercel-ai.ts';
 
 /** Whether calls through a package are seen; `not_loaded` and `not_installed` need nobody's attention. */
@@ -56,6 +57,7 @@ export const TARGETS: readonly Target[] = [
   langchainTarget,
   bedrockTarget,
   ...mcpTargets,
+  openaiAgentsTarget,
 ];
 
 /** A copy of a package that has come to our attention. */

@@ -28,6 +28,8 @@ export interface StreamWatch {
   readonly hasEnd?: () => boolean;
   /** How the call ended that an error ended, where the SDK's errors need it; MUST be a function of a module. */
   readonly errorEnding?: NonNullable<IteratorWatch['errorEnding']>;
+  /** Runs each `next`; as it comes unless given. MUST run the work exactly once. */
+  readonly run?: NonNullable<IteratorWatch['run']>;
 }
 
 /** Replaces a method of one object. If there is none, that is counted, and the object stays as it is. */
@@ -54,7 +56,7 @@ export function watchIterable(
   stream: object,
   method: PropertyKey,
   invocation: Invocation,
-  { signals, ownSignal, hasEnd = never, errorEnding }: StreamWatch,
+  { signals, ownSignal, hasEnd = never, errorEnding, run }: StreamWatch,
 ): void {
   const reading: StreamReading = { iterator: undefined };
   endIfUnread(ownSignal, signals, reading, invocation);
@@ -66,6 +68,7 @@ export function watchIterable(
         watchIterator(iterator as AsyncIterator<unknown>, invocation, {
           ...watch,
           ...(errorEnding !== undefined && { errorEnding }),
+          ...(run !== undefined && { run }),
         });
       });
     }

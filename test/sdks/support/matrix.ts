@@ -209,7 +209,12 @@ export function describeMatrix(matrix: Matrix): void {
             const wanted = all[index] ?? {};
             expect(attributes).toEqual(wanted);
             if ('server.address' in wanted) expect(port).toEqual(expect.any(Number));
-            const subject = ['gen_ai.request.model', 'gen_ai.tool.name', 'gen_ai.data_source.id']
+            const subject = [
+              'gen_ai.request.model',
+              'gen_ai.tool.name',
+              'gen_ai.data_source.id',
+              'gen_ai.agent.name',
+            ]
               .map((key) => attributes[key])
               .find((value) => value !== undefined);
             const method = attributes['mcp.method.name'];
@@ -217,7 +222,7 @@ export function describeMatrix(matrix: Matrix): void {
             const isOfProcess =
               method === undefined &&
               (matrix.startProvider === undefined ||
-                ['execute_tool', 'retrieval'].includes(operation));
+                ['execute_tool', 'retrieval', 'invoke_agent'].includes(operation));
             expect(span).toMatchObject({
               name: subject === undefined ? operation : `${operation} ${String(subject)}`,
               kind: isOfProcess ? 'INTERNAL' : 'CLIENT',
