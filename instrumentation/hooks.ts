@@ -17,13 +17,16 @@ import { property } from './invocation.ts';
 import { guard } from './settings.ts';
 import type { Target } from './target.ts';
 import { anthropicTarget } from './targets/anthropic.ts';
+import { bedrockTarget } from './targets/bedrock.ts';
 import { cohereTarget } from './targets/cohere.ts';
 import { googleGenaiTarget } from './targets/google-genai.ts';
 import { groqTarget } from './targets/groq.ts';
 import { langchainTarget } from './targets/langchain.ts';
+import { mcpTargets } from './targets/mcp.ts';
 import { mistralTarget } from './targets/mistral.ts';
 import { ollamaTarget } from './targets/ollama.ts';
 import { openaiTarget } from './targets/openai.ts';
+import { openaiAgentsTarget } from './targets/openai-agents.ts';
 import { vercelAiTarget } from './targets/vercel-ai.ts';
 
 /** Whether calls through a package are seen; `not_loaded` and `not_installed` need nobody's attention. */
@@ -52,6 +55,9 @@ export const TARGETS: readonly Target[] = [
   groqTarget,
   vercelAiTarget,
   langchainTarget,
+  bedrockTarget,
+  ...mcpTargets,
+  openaiAgentsTarget,
 ];
 
 /** A copy of a package that has come to our attention. */

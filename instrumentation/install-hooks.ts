@@ -141,7 +141,7 @@ function instrumentations(): readonly unknown[] {
       channelName: channelName(hook.channel),
       module: {
         name,
-        versionRange: `>=${fromVersion} <${belowVersion}`,
+        versionRange: `>=${hook.fromVersion ?? fromVersion} <${hook.belowVersion ?? belowVersion}`,
         filePath: new RegExp(`^${hook.file}\\.[cm]?js$`),
       },
       functionQuery: hook.function,
@@ -187,7 +187,7 @@ function probeLoaded(): void {
       guard('hooks.probe', () => {
         const file = url.replaceAll('\\', '/').replace(/\.[cm]?js$/, '');
         const isHooked = TARGETS.some(({ name, hooks }) =>
-          hooks.some((hook) => file.endsWith(`/node_modules/${name}/${hook.file}`)),
+          hooks.some((hook) => new RegExp(`/node_modules/${name}/${hook.file}$`).test(file)),
         );
         const copy = isHooked ? copyOf(url) : undefined;
         if (copy !== undefined) copy.wasLoadedBefore = true;

@@ -26,6 +26,10 @@ export interface StreamWatch {
   readonly ownSignal?: AbortSignal | undefined;
   /** Whether the end of the answer came by another way than the answer itself. */
   readonly hasEnd?: () => boolean;
+  /** How the call ended that an error ended, where the SDK's errors need it; MUST be a function of a module. */
+  readonly errorEnding?: NonNullable<IteratorWatch['errorEnding']>;
+  /** Runs each `next`; as it comes unless given. MUST run the work exactly once. */
+  readonly run?: NonNullable<IteratorWatch['run']>;
 }
 
 /** Replaces a method of one object. If there is none, that is counted, and the object stays as it is. */
@@ -52,7 +56,7 @@ export function watchIterable(
   stream: object,
   method: PropertyKey,
   invocation: Invocation,
-  { signals, ownSignal, hasEnd = never }: StreamWatch,
+  { signals, ownSignal, hasEnd = never, errorEnding, run }: StreamWatch,
 ): void {
   const reading: StreamReading = { iterator: undefined };
   endIfUnread(ownSignal, signals, reading, invocation);
@@ -61,7 +65,11 @@ export function watchIterable(
     if (typeof iterator === 'object' && iterator !== null) {
       guard('stream.iterator', () => {
         const watch = readerOf(new WeakRef(iterator), reading, hasEnd, signals);
-        watchIterator(iterator as AsyncIterator<unknown>, invocation, watch);
+        watchIterator(iterator as AsyncIterator<unknown>, invocation, {
+          ...watch,
+          ...(errorEnding !== undefined && { errorEnding }),
+          ...(run !== undefined && { run }),
+        });
       });
     }
     return iterator;

@@ -19,6 +19,9 @@ export interface Hook {
    * expression as it is.
    */
   readonly file: string;
+  /** First version that has the function there, and first that has it elsewhere; those of the target unless given. */
+  readonly fromVersion?: string;
+  readonly belowVersion?: string;
   readonly function:
     | { readonly className: string; readonly methodName: string; readonly kind: 'Sync' | 'Async' }
     | { readonly functionName: string; readonly kind: 'Sync' | 'Async' };

@@ -46,7 +46,8 @@ export function toolStart(call: ToolCall): InvocationStart {
 /** What came of a tool. */
 export class ToolAnswer implements Answer {
   readonly isFinished = false;
-  readonly failure: undefined;
+  /** What the answer itself says of a failure. */
+  failure: string | undefined;
   private told: Attributes | undefined;
 
   /** A tool's answer comes in one piece; what it reports on the way is not its answer. */

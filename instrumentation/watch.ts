@@ -53,10 +53,12 @@ export function runWithin<Result>(invocation: Invocation, work: () => Result): R
 
 /**
  * How a call that an error ended, ended, for SDKs that name the status of the response otherwise (`statusCode`,
- * `status_code`, or `$metadata.httpStatusCode`) or throw what they like when they are told to stop. `signals` are the application's alone.
+ * `status_code` or `$metadata.httpStatusCode`) or throw what they like when they are told to stop. `signals` MUST be the application's alone.
  */
 export function sdkErrorEnding(error: unknown, signals: Signals = []): Ending {
-  const ending = errorEnding(error, signals);
+  const wished = signalEnding(signals);
+  if (wished !== undefined) return wished;
+  const ending = errorEnding(error);
   if (ending.statusCode !== undefined || ending.detail !== undefined) return ending;
   if (ending.completion !== AIGOV_INVOCATION_COMPLETION_VALUE_ERROR) return ending;
   const statusCode = guard(
@@ -66,10 +68,8 @@ export function sdkErrorEnding(error: unknown, signals: Signals = []): Ending {
       property(error, 'status_code') ??
       property(property(error, '$metadata'), 'httpStatusCode'),
   );
-  if (typeof statusCode === 'number' && statusCode >= 100 && statusCode <= 599) {
-    return { ...ending, errorType: String(statusCode), statusCode };
-  }
-  return signalEnding(signals) ?? ending;
+  const isStatus = typeof statusCode === 'number' && statusCode >= 100 && statusCode <= 599;
+  return isStatus ? { ...ending, errorType: String(statusCode), statusCode } : ending;
 }
 
 /** What a watcher of a promise does. */
@@ -77,6 +77,8 @@ export interface PromiseWatch<Value> {
   /** Takes the value; what it gives, if anything, the application gets in its place. */
   readonly succeeded: (value: Value) => Value | undefined;
   readonly signals?: Signals;
+  /** How the call ended that an error ended; as {@link sdkErrorEnding} says unless given. */
+  readonly errorEnding?: (error: unknown, signals: Signals) => Ending;
 }
 
 /**
@@ -86,17 +88,17 @@ export interface PromiseWatch<Value> {
 export function watchCall<Value>(
   invocation: Invocation,
   work: () => Value | Promise<Value>,
-  { succeeded, signals = [] }: PromiseWatch<Value>,
+  { succeeded, signals = [], errorEnding: endingOf = sdkErrorEnding }: PromiseWatch<Value>,
 ): Value | Promise<Value> {
   let result: Value | Promise<Value>;
   try {
     result = runWithin(invocation, work);
   } catch (error) {
-    invocation.end(sdkErrorEnding(error, signals));
+    invocation.end(endingOf(error, signals));
     throw error;
   }
   const take = (value: Value): Value => guard('watch.result', () => succeeded(value)) ?? value;
-  const fail = (error: unknown): void => invocation.end(sdkErrorEnding(error, signals));
+  const fail = (error: unknown): void => invocation.end(endingOf(error, signals));
   if (result instanceof Promise && result.constructor === Promise) {
     return result.then(take, (error: unknown) => {
       fail(error);
@@ -210,6 +212,8 @@ export class ValueAnswer implements Answer {
 export interface HookedCall {
   readonly invocation: Invocation;
   readonly signals?: Signals;
+  /** How the call ended that an error ended; as {@link sdkErrorEnding} says unless given. */
+  readonly errorEnding?: (error: unknown, signals: Signals) => Ending;
   /** Takes what the promise of the function gives, and ends the invocation or has it watched. */
   readonly succeeded: (result: unknown, message: CallMessage) => void;
 }
@@ -241,7 +245,8 @@ export function watchHooked(
     if (call === undefined) return;
     // By the member, since anything can be thrown.
     if ('error' in message) {
-      call.invocation.end(sdkErrorEnding(message.error, call.signals));
+      const { errorEnding: endingOf = sdkErrorEnding, signals = [] } = call;
+      call.invocation.end(endingOf(message.error, signals));
       return;
     }
     guard(`${target}.result`, () => call.succeeded(message.result, message));

@@ -11,13 +11,25 @@ import {
   generateKeyPairSync,
   type KeyObject,
   randomBytes,
+  randomUUID,
   sign,
   verify,
 } from 'node:crypto';
-import { closeSync, fstatSync, fsyncSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
 import { constants, zstdDecompressSync } from 'node:zlib';
 import { createVerifier, encodeVerifier, type Verifier } from '../log/note.ts';
 import type { Primitives } from '../log/verify.ts';
+import { nodeFiles } from './files.ts';
 
 export interface Signer {
   readonly verifier: Verifier;
@@ -89,18 +101,34 @@ export function generateKeyPem(): string {
 }
 
 /**
- * Writes a secret that must not be there yet, 0600 and durable.
+ * Writes a secret that must not be there yet, 0600, whole and durable.
  * @throws Error with code EEXIST rather than overwrite: an overwritten key orphans its log
  */
 export function writeSecret(path: string, text: string): void {
-  const file = openSync(path, 'wx', 0o600);
+  // A name of its own for each attempt: of two at once, none can name what the other has half written.
+  const unfinished = `${path}.${randomUUID()}`;
   try {
-    writeFileSync(file, text);
-    // A crash before this may leave an empty or torn key, which is refused at the next start, never replaced.
-    fsyncSync(file);
+    const file = openSync(unfinished, 'wx', 0o600);
+    try {
+      writeFileSync(file, text);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    // A crash up to here leaves a secret that nothing was ever made with, under a name that nobody reads. link, not
+    // rename: it refuses where the name is taken, so that of two processes one gets its own and the other learns of it.
+    linkSync(unfinished, path);
+  } catch (error) {
+    // Node names the two files of the link; to who asked, there is one.
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    throw Object.assign(new Error(`EEXIST: file already exists, open '${path}'`), {
+      code: 'EEXIST',
+    });
   } finally {
-    closeSync(file);
+    rmSync(unfinished, { force: true });
   }
+  // A crash before this may lose the name, before anything was signed or digested with what it names.
+  nodeFiles.syncDirectory(dirname(path));
 }
 
 /**

@@ -39,7 +39,15 @@ export function takeLock(dir: string): Lock | undefined {
       return undefined;
     throw error;
   }
-  return { release: () => database.close() };
+  return {
+    release: () => {
+      try {
+        database.close();
+      } catch {
+        // The kernel frees it with the process; whoever waits for an orderly end must not wait for this.
+      }
+    },
+  };
 }
 
 const SQLITE_BUSY = 5;

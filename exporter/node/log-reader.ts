@@ -96,12 +96,19 @@ export async function firstOrigin(dir: string): Promise<string | undefined> {
   if (name === undefined) return undefined;
   const file = await open(join(dir, 'segments', name), 'r');
   try {
-    return (await readHeaderAt(file, 0))?.header.log;
+    return (await wholeHeaderAt(file, 0))?.header.log;
+  } finally {
+    await file.close();
+  }
+}
+
+/** The same where a crash may have torn what stands there: then the log ends. */
+async function wholeHeaderAt(file: FileHandle, position: number): Promise<HeaderAt | undefined> {
+  try {
+    return await readHeaderAt(file, position);
   } catch (error) {
     if (error instanceof LogError) return undefined;
     throw error;
-  } finally {
-    await file.close();
   }
 }
 
@@ -112,7 +119,7 @@ export async function headAt(dir: string, size: number): Promise<Head | undefine
     const file = await open(join(dir, 'segments', name), 'r');
     try {
       for (let at = 0; tree.size < size; ) {
-        const found = await readHeaderAt(file, at);
+        const found = await wholeHeaderAt(file, at);
         if (found === undefined) break;
         tree.append(leafHash(sha256, found.headerBytes));
         at = found.storedStart + found.header.storedByteLength;
@@ -133,7 +140,7 @@ export async function sizeOf(dir: string): Promise<number> {
   const file = await open(join(dir, 'segments', name), 'r');
   try {
     for (let at = 0; ; size++) {
-      const found = await readHeaderAt(file, at);
+      const found = await wholeHeaderAt(file, at);
       if (found === undefined) return size;
       at = found.storedStart + found.header.storedByteLength;
     }

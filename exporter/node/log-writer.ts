@@ -127,7 +127,7 @@ export class LogWriter {
     try {
       writer.#recover();
     } catch (error) {
-      writer.#closeFile();
+      writer.close();
       throw error;
     }
     return writer;
@@ -226,13 +226,19 @@ export class LogWriter {
 
   /** Gives the files back. Seals nothing: `closed` and the last checkpoint are the sealer's to order. */
   close(): void {
-    this.#closeFile();
+    try {
+      this.#closeFile();
+    } catch {
+      // What was acknowledged is durable already, and what was not is told so.
+    }
   }
 
   #closeFile(): void {
-    if (this.#file >= 0) this.#files.close(this.#file);
+    const file = this.#file;
+    // First, for a file that could not be closed is gone all the same.
     this.#file = -1;
     this.#byteLength = 0;
+    if (file >= 0) this.#files.close(file);
   }
 
   #startSegment(): void {

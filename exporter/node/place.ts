@@ -3,16 +3,17 @@
  * Where a writer stands when it starts: a log directory of its own under a lock, the key that the log began with, and
  * what outside stores say of it. Refuses with the fix in words; opens no log itself.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { equalBytes } from '../log/bytes.ts';
 import { parseControl, type ReceiptEvent } from '../log/control.ts';
 import { splitPayload } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
 import { NOTE_BYTE_LENGTH_MAX } from '../log/limits.ts';
 import { type Checkpoint, parseCheckpoint } from '../log/note.ts';
-import { readFrames } from '../log/segment.ts';
+import { type Frame, readFrames } from '../log/segment.ts';
 import type { Archive, ListOptions } from './archive.ts';
+import { nodeFiles, replaceFile } from './files.ts';
 import {
   generateKeyPem,
   nodePrimitives,
@@ -48,11 +49,28 @@ const INSTANCE_COUNT_MAX = 1024;
 /** How long a start waits for an archive: without it, it seals and does not sign. */
 const COMPARE_DELAY_MS_MAX = 5_000;
 
+/** Makes a directory and what leads to it; what is acknowledged in it must not be lost with its name (invariant 1). */
+function makeDurableTree(dir: string): void {
+  const first = mkdirSync(dir, { recursive: true, mode: 0o700 });
+  // Our own two levels also where they existed: whoever made them may have crashed right here.
+  const top = Math.min(dirname(first ?? dir).length, dirname(dirname(dir)).length);
+  let parent = dir;
+  do {
+    parent = dirname(parent);
+    try {
+      nodeFiles.syncDirectory(parent);
+    } catch (error) {
+      // Some may be written to and not be read; then it is as durable as its file system makes it.
+      if (!(error instanceof Error && 'code' in error && error.code === 'EACCES')) throw error;
+    }
+  } while (parent.length > top);
+}
+
 export function takePlace(config: SealingConfig): Place {
   const take = (instance: string): Place | undefined => {
     const dir = join(config.dir, instance);
     try {
-      mkdirSync(dir, { recursive: true, mode: 0o700 });
+      makeDurableTree(dir);
       const lock = takeLock(dir);
       return lock === undefined ? undefined : { instance, dir, lock };
     } catch (error) {
@@ -121,7 +139,11 @@ export function openSigner(
     );
   }
   // Public and untrusted: for people to copy into their trust file, elsewhere.
-  if (known === undefined) writeFileSync(verifierPath, `${signer.vkey}\n`, { mode: 0o644 });
+  if (known === undefined) {
+    // Whole or not at all: a torn one would look like the key of another log.
+    replaceFile(nodeFiles, verifierPath, Buffer.from(`${signer.vkey}\n`));
+    chmodSync(verifierPath, 0o644);
+  }
   return { signer, keyCreated };
 }
 
@@ -210,18 +232,26 @@ export async function compareWithArchive(
   );
 }
 
-/** Receipts that the log holds: how far the archiver is (invariant 10). */
+/**
+ * Receipts that the log holds: how far the archiver is (invariant 10). Read before the log is opened, so what a crash tore
+ * off its end is still there: receipts end before it, and opening the log judges it.
+ */
 export async function sealedReceipts(dir: string): Promise<ReceiptEvent[]> {
   const receipts: ReceiptEvent[] = [];
   for await (const { bytes } of readSegmentFiles(dir)) {
-    for (const { header, stored } of readFrames(bytes)) {
-      if (header.kind !== 'control') continue;
-      const payload = await nodePrimitives.inflate(stored, header.payloadByteLength);
-      for (const entry of splitPayload(payload, 'control')) {
-        const { event } = parseControl(entry);
-        if (event.name === 'receipt') receipts.push(event);
-      }
+    try {
+      for (const frame of readFrames(bytes)) receipts.push(...(await receiptsIn(frame)));
+    } catch {
+      break;
     }
   }
   return receipts;
+}
+
+async function receiptsIn({ header, stored }: Frame): Promise<ReceiptEvent[]> {
+  if (header.kind !== 'control') return [];
+  const payload = await nodePrimitives.inflate(stored, header.payloadByteLength);
+  return splitPayload(payload, 'control')
+    .map((entry) => parseControl(entry).event)
+    .filter((event) => event.name === 'receipt');
 }

@@ -209,13 +209,20 @@ export function describeMatrix(matrix: Matrix): void {
             const wanted = all[index] ?? {};
             expect(attributes).toEqual(wanted);
             if ('server.address' in wanted) expect(port).toEqual(expect.any(Number));
-            const subject = ['gen_ai.request.model', 'gen_ai.tool.name', 'gen_ai.data_source.id']
+            const subject = [
+              'gen_ai.request.model',
+              'gen_ai.tool.name',
+              'gen_ai.data_source.id',
+              'gen_ai.agent.name',
+            ]
               .map((key) => attributes[key])
               .find((value) => value !== undefined);
-            const operation = String(attributes['gen_ai.operation.name']);
+            const method = attributes['mcp.method.name'];
+            const operation = String(method ?? attributes['gen_ai.operation.name']);
             const isOfProcess =
-              matrix.startProvider === undefined ||
-              ['execute_tool', 'retrieval'].includes(operation);
+              method === undefined &&
+              (matrix.startProvider === undefined ||
+                ['execute_tool', 'retrieval', 'invoke_agent'].includes(operation));
             expect(span).toMatchObject({
               name: subject === undefined ? operation : `${operation} ${String(subject)}`,
               kind: isOfProcess ? 'INTERNAL' : 'CLIENT',
