@@ -24,6 +24,7 @@ const MASKS: readonly (readonly [pattern: RegExp, mask: string])[] = [
   [/\b\d{20}\.seg record \d+/g, 'SEGMENT record N'],
   [/\d+ records, \d+ under/g, 'N records, N under'],
   [/in \d+ segments?$/gm, 'in N segments'],
+  [/\d+ of (\d+) numbers are in no record: \S+/g, 'N of $1 numbers are in no record: WHICH'],
 ];
 
 /** Output of the demo without what differs from run to run. */

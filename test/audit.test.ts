@@ -14,6 +14,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { openTrustFile } from '../exporter/cli/trust.ts';
+import { verifyDirectory } from '../exporter/cli/verify.ts';
+import { sequenceOf } from '../exporter/log/numbers.ts';
 import { type Audit, openAuditWith } from '../exporter/node/audit.ts';
 import { type ConfigInput, readConfig } from '../exporter/node/config.ts';
 import { generateKeyPem } from '../exporter/node/keys.ts';
@@ -335,5 +338,192 @@ describe('a process that ends', () => {
       const { names } = await readLog(join(dir, `${round}`));
       expect(names.slice(0, app.told().length)).toEqual(app.told());
     }
+  });
+});
+
+/** What a log says of the numbers of each process: those sealed, and those interrupted. */
+function runsOf(
+  records: Awaited<ReturnType<typeof readLog>>['records'],
+): { readonly sealed: number[]; readonly interrupted: number[]; readonly isClosed: boolean }[] {
+  const runs: { sealed: number[]; interrupted: number[]; isClosed: boolean }[] = [];
+  for (const { header, entries, events } of records) {
+    if (events[0]?.name === 'opened') runs.push({ sealed: [], interrupted: [], isClosed: false });
+    const run = runs.at(-1)!;
+    if (header.kind === 'traces') run.sealed.push(...entries.map((entry) => sequenceOf(entry)!));
+    for (const event of events) {
+      if (event.name === 'interrupted') run.interrupted.push(event.sequence);
+      if (event.name === 'closed') run.isClosed = true;
+    }
+  }
+  return runs;
+}
+
+const upTo = (highest: number): number[] => Array.from({ length: highest }, (_, at) => at + 1);
+const ascending = (numbers: readonly number[]): number[] => [...numbers].sort((a, b) => a - b);
+
+describe('calls without an end (invariant 8)', () => {
+  test.each(['group', 'sync'] as const)(
+    'mode %s: killed again and again, the next start accounts for every call, once',
+    async (mode) => {
+      const dir = newDir();
+      const toldCounts: number[] = [];
+      for (let round = 0; round < 4; round++) {
+        const app = startAudited({
+          config: { dir, mode, archive: 'off' },
+          spanCount: 20,
+          perTurn: 3,
+          openEvery: 7,
+          tells: 'started',
+        });
+        await app.untilTold(25 + 40 * round);
+        app.child.kill('SIGKILL');
+        expect((await app.ended()).signal).toBe('SIGKILL');
+        toldCounts.push(app.told().length);
+      }
+      await open({ dir, mode }).shutdown();
+      const { report, records } = await readLog(join(dir, '0'));
+      const codes = new Set(codesOf(report));
+      codes.delete('log.recovered-whole');
+      expect([report.verdict, ...codes]).toEqual(['valid', 'log.interrupted']);
+      const runs = runsOf(records);
+      expect(runs.map(({ isClosed }) => isClosed)).toEqual([true, true, true, true, true]);
+      for (const [round, toldCount] of toldCounts.entries()) {
+        const { sealed, interrupted } = runs[round]!;
+        const numbers = ascending([...sealed, ...interrupted]);
+        expect(numbers).toEqual(upTo(numbers.length));
+        // The last one may have been written down, and not told any more.
+        expect(numbers.length - toldCount).toBeOneOf([0, 1]);
+        const open = upTo(toldCount).filter((number) => (number - 1) % 7 === 0);
+        expect(interrupted).toEqual(expect.arrayContaining(open));
+        // `end` returns when the span is sealed: none but the last can be lost.
+        if (mode === 'sync') expect(interrupted.length - open.length).toBeLessThanOrEqual(1);
+      }
+      expect(readdirSync(join(dir, '0')).filter((name) => name.startsWith('intents-'))).toEqual([]);
+    },
+  );
+
+  test('more calls than one journal holds: those that still run are told all the same', async () => {
+    const dir = newDir();
+    const app = startAudited({
+      config: { dir, archive: 'off' },
+      spanCount: 20_000,
+      perTurn: 1,
+      openEvery: 5000,
+      tells: 'started',
+    });
+    await app.untilTold(20_050);
+    app.child.kill('SIGKILL');
+    await app.ended();
+    const journals = readdirSync(join(dir, '0')).filter((name) => name.startsWith('intents-'));
+    expect(journals.map((name) => name.slice(-6))).toEqual(['000001']);
+    await open({ dir }).shutdown();
+    const { report, records } = await readLog(join(dir, '0'));
+    expect(report.verdict).toBe('valid');
+    const [{ sealed, interrupted } = { sealed: [], interrupted: [] }] = runsOf(records);
+    expect(ascending([...sealed, ...interrupted])).toEqual(
+      upTo(sealed.length + interrupted.length),
+    );
+    expect(interrupted).toEqual(expect.arrayContaining([1, 5001, 10_001, 15_001, 20_001]));
+  });
+
+  test('a journal that was deleted is missed', async () => {
+    const dir = newDir();
+    const app = startAudited({
+      config: { dir, archive: 'off' },
+      spanCount: 5,
+      perTurn: 1,
+      tells: 'started',
+    });
+    await app.untilTold(10);
+    app.child.kill('SIGKILL');
+    await app.ended();
+    for (const name of readdirSync(join(dir, '0'))) {
+      if (name.startsWith('intents-')) rmSync(join(dir, '0', name));
+    }
+    await open({ dir }).shutdown();
+    const { report } = await readLog(join(dir, '0'));
+    expect([report.verdict, codesOf(report)[0]]).toEqual(['incomplete', 'log.unclean-end']);
+  });
+
+  test.each(['shutdown', 'closeSync'] as const)(
+    'that still run at an end in order, by %s, are sealed once; those handed over are not',
+    async (how) => {
+      const dir = newDir();
+      const audit = open({ dir });
+      const provider = SDK_LINES[2]!.openProvider({
+        spanProcessors: audit.capture.wrapProcessors([]),
+      });
+      const tracer = provider.getTracer('app');
+      const attributes = { ...GOVERNED, 'gen_ai.request.model': 'gpt-5' };
+      const spans = upTo(6).map((number) =>
+        tracer.startSpan(`${number}`, number === 5 ? { attributes: GOVERNED } : { attributes }),
+      );
+      for (const number of [1, 4, 6]) spans[number - 1]!.end();
+      if (how === 'shutdown') await audit.shutdown();
+      audit.closeSync();
+      audit.closeSync();
+      for (const span of spans) span.end();
+      const { report, records } = await readLog(join(dir, '0'));
+      expect([report.verdict, ...codesOf(report)]).toEqual(['valid']);
+      expect(ascending(runsOf(records)[0]!.sealed)).toEqual([1, 4, 6]);
+      const calls = [2, 3, 5].map((number) => {
+        const { traceId, spanId } = spans[number - 1]!.spanContext();
+        const model = number === 5 ? {} : { model: 'gpt-5' };
+        const startedMs = expect.any(Number);
+        return { name: 'interrupted', sequence: number, traceId, spanId, startedMs, ...model };
+      });
+      const closed = { name: 'closed', started: 6, ended: 3, lost: 0, highest: 6, open: '2-3,5' };
+      expect(records.at(-1)!.events).toEqual([...calls, expect.objectContaining(closed)]);
+      expect(readdirSync(join(dir, '0')).filter((name) => name.startsWith('intents-'))).toEqual([]);
+    },
+  );
+
+  test('keep their number in the record, whatever the application writes over it', async () => {
+    const dir = newDir();
+    const audit = open({ dir });
+    const provider = SDK_LINES[2]!.openProvider({
+      spanProcessors: audit.capture.wrapProcessors([]),
+    });
+    const span = provider.getTracer('app').startSpan('chat', { attributes: GOVERNED });
+    span.setAttribute('aigov.sequence', 77).end();
+    await audit.shutdown();
+    const { report, records } = await readLog(join(dir, '0'));
+    expect([report.verdict, runsOf(records)[0]!.sealed]).toEqual(['valid', [1]]);
+  });
+});
+
+describe('an archive', () => {
+  test('verifies by itself, while its writer runs and after every end', async () => {
+    const dir = newDir();
+    const archive = { directory: newDir() };
+    const open = (): Audit =>
+      openAuditWith(readConfig({}, { dir, archive, origin: 'example.org/a', checkpointMs: 50 }));
+    const verifyArchive = (audit: Audit) => {
+      const trustPath = join(dir, 'trust.yaml');
+      writeFileSync(trustPath, `logs:\n  - origin: ${audit.origin}\n    key: ${audit.vkey}\n`);
+      return verifyDirectory(join(archive.directory, audit.origin), openTrustFile(trustPath));
+    };
+    const audit = open();
+    let archivedRecords = 0;
+    for (let round = 0; round < 3; round++) {
+      endSpans(SDK_LINES[2]!, audit, 5);
+      const status = await audit.flush();
+      expect(status.archive).toMatchObject({ behindBy: 0 });
+      const report = await verifyArchive(audit);
+      expect([report.verdict, ...codesOf(report), report.size]).toEqual(['valid', report.records]);
+      expect(report.records).toBeGreaterThan(archivedRecords);
+      archivedRecords = report.records;
+      expect(readdirSync(join(audit.logDirectory, 'checkpoints'))).toEqual([]);
+    }
+    await audit.shutdown();
+    const after = await verifyArchive(audit);
+    expect([after.verdict, ...codesOf(after)]).toEqual(['valid']);
+    const again = open();
+    endSpans(SDK_LINES[2]!, again, 1);
+    await again.shutdown();
+    const report = await verifyArchive(again);
+    expect([report.verdict, ...codesOf(report), report.size]).toEqual(['valid', report.records]);
+    expect(report.entries).toBe(16);
+    expect((await readLog(audit.logDirectory)).report.verdict).toBe('valid');
   });
 });

@@ -326,6 +326,13 @@ witnesses  none
     expect(object).toMatchObject({ verdict: 'incomplete', declaredLost: 3, size: 3 });
   });
 
+  test('a call that is in no record: incomplete, and named', () => {
+    const { dir } = seal(newLog(), [{ name: 'closed', ...COUNTERS, highest: 2 }]);
+    const { status, object } = runJson(['verify', dir]);
+    expect({ status, codes: codes(object) }).toEqual({ status: 3, codes: ['log.numbers'] });
+    expect(run(['verify', dir]).stdout).toContain('2 of 2 numbers are in no record: 1-2');
+  });
+
   test('no key: unverifiable', () => {
     const { dir } = seal(newLog());
     rmSync(join(dir, 'verifier'));
@@ -466,6 +473,30 @@ describe('verify with a trust file', () => {
     expect({ status, codes: codes(object) }).toEqual({ status: 4, codes: UNSIGNED });
     expect(readFileSync(path, 'utf8')).toBe(before);
   });
+
+  test.each([
+    [
+      'torn',
+      (path: string) => writeFileSync(path, 'loans'),
+      ['checkpoint.syntax', 'log.unsigned-tail'],
+    ],
+    ['gone', (path: string) => rmSync(path), ['checkpoint.missing', 'log.unsigned-tail']],
+  ] as const)(
+    'a checkpoint that is %s hides neither the key nor the head seen before',
+    (_what, spoil, found) => {
+      const log = seal(newLog());
+      const path = trustFile([log]);
+      expect(run(['verify', log.dir, '--trust', path]).status).toBe(0);
+      const before = readFileSync(path, 'utf8');
+      spoil(join(log.dir, 'checkpoint'));
+      const { object } = runJson(['verify', log.dir, '--trust', path]);
+      expect(codes(object)).toEqual(found);
+      expect(object).toMatchObject({
+        assurance: { tail: 'extends the head of 3 records seen before' },
+      });
+      expect(readFileSync(path, 'utf8')).toBe(before);
+    },
+  );
 
   test('a log that nobody listed is not verified by its own word', () => {
     const log = seal(newLog());

@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { nodeFiles } from '../exporter/node/files.ts';
+import { type Files, nodeFiles } from '../exporter/node/files.ts';
 import {
   beginJournal,
   IntentJournal,
@@ -16,7 +16,7 @@ import {
   readIntents,
   removeJournals,
 } from '../exporter/node/intents.ts';
-import { MemoryDisk } from './support/faulty-files.ts';
+import { FAULT_KINDS, MemoryDisk, openFaultyFiles } from './support/faulty-files.ts';
 
 const DIR = '/log';
 
@@ -143,6 +143,14 @@ describe('a journal that grew', () => {
     ]);
   });
 
+  test('tells the call that it began anew for once', () => {
+    const disk = openDisk();
+    const running = [intent(1), intent(2)];
+    const journal = begin(disk, { unsettled: () => running, rotateEntryCount: 1 });
+    for (const one of running) journal.write(one);
+    expect(readIntents(disk, DIR).flatMap(({ intents }) => intents)).toEqual(running);
+  });
+
   test('and was killed between the two files gives the union of both', () => {
     const disk = openDisk();
     const first = begin(disk, {
@@ -162,6 +170,78 @@ describe('a journal that grew', () => {
     expect(run?.intents.map(({ sequence }) => sequence).sort()).toEqual([1, 2, 3, 4]);
     expect(run?.fromRecord).toBe(7);
     expect(run?.highest).toBe(4);
+  });
+});
+
+describe('a write that fails', () => {
+  const live = (files: Files, onWrite: (sequence: number, failed: boolean) => void): void => {
+    const running: IntentRecord[] = [];
+    const journal = new IntentJournal({
+      files,
+      dir: DIR,
+      run: 7,
+      isSync: true,
+      newestRecord: () => 9,
+      unsettled: () => running,
+      rotateEntryCount: 3,
+    });
+    for (let sequence = 1; sequence <= 8; sequence++) {
+      running.push(intent(sequence));
+      let failed = false;
+      try {
+        journal.write(intent(sequence));
+      } catch {
+        failed = true;
+      }
+      onWrite(sequence, failed);
+    }
+  };
+  const upTo = (sequence: number) => Array.from({ length: sequence }, (_, at) => at + 1);
+  const begun = (): MemoryDisk => {
+    const disk = openDisk();
+    beginJournal(disk, DIR, 7);
+    return disk;
+  };
+
+  test.each(FAULT_KINDS)(
+    '%s, at any step, leaves no journal that lacks a call, and the next one has all of them',
+    (kind) => {
+      const calm = openFaultyFiles(begun());
+      live(calm, () => {});
+      expect(calm.operations.length).toBeGreaterThan(20);
+      for (let at = 0; at < calm.operations.length; at++) {
+        const disk = begun();
+        let failures = 0;
+        live(openFaultyFiles(disk, { at, kind, crashes: false }), (sequence, failed) => {
+          const where = `${at}: ${calm.operations[at]}, call ${sequence}`;
+          const runs = readIntents(disk, DIR);
+          if (failed) {
+            failures++;
+            expect(runs, where).toEqual([]);
+            return;
+          }
+          expect(
+            runs.map(({ highest }) => highest),
+            where,
+          ).toEqual([sequence]);
+          const told = runs.flatMap(({ intents }) => intents.map((one) => one.sequence));
+          expect([...told].sort(), where).toEqual(upTo(sequence));
+        });
+        expect(failures, `${at}`).toBe(1);
+      }
+    },
+  );
+
+  test('for as long as the disk is full: the calls of that time are told once it is not', () => {
+    const disk = begun();
+    const files = openFaultyFiles(disk);
+    live(files, (sequence) => {
+      const told = readIntents(disk, DIR).flatMap(({ intents }) =>
+        intents.map((one) => one.sequence),
+      );
+      if (sequence === 8) expect(told).toEqual(upTo(8));
+      files.isAway = sequence >= 3 && sequence <= 6;
+    });
   });
 });
 

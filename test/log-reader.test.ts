@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -102,6 +103,15 @@ describe('a log directory as the verifier gets it', () => {
       ['checkpoints/b', 'checkpoints/b'],
       ['checkpoint', 'checkpoint'],
     ]);
+  });
+
+  test('may lose a checkpoint to an archive while it is read', async () => {
+    const own = join(home, 'vanishing');
+    mkdirSync(join(own, 'checkpoints'), { recursive: true });
+    symlinkSync(join(own, 'gone'), join(own, 'checkpoints', 'a'));
+    writeFileSync(join(own, 'checkpoints', 'b'), 'b');
+    const found = await readCheckpointFiles(own);
+    expect(found.map((file) => file.name)).toEqual(['checkpoints/b']);
   });
 
   test('that is not there has nothing', async () => {

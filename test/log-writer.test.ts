@@ -7,9 +7,11 @@ import type { RecoveredEvent } from '../exporter/log/control.ts';
 import { encodeHeader, headerEnd, parseHeader } from '../exporter/log/header.ts';
 import { leafHash, rootOf, Tree } from '../exporter/log/merkle.ts';
 import { readFrames } from '../exporter/log/segment.ts';
+import type { Files } from '../exporter/node/files.ts';
 import { sha256 } from '../exporter/node/keys.ts';
 import { DamagedLogError } from '../exporter/node/log-writer.ts';
-import { type MemoryDisk, openFaultyFiles } from './support/faulty-files.ts';
+import { readSegmentCheckpoint } from '../exporter/node/segment-checkpoints.ts';
+import { LOSSES, type MemoryDisk, openFaultyFiles } from './support/faulty-files.ts';
 import {
   COLLECTOR,
   COUNTERS,
@@ -251,6 +253,74 @@ describe('segments', () => {
     writer.append('traces', IN_PROCESS, spanEntries('a'));
     expect(writer.currentSegment).toBe(2);
     writer.close();
+  });
+});
+
+describe('checkpoints of finished segments, for an archive', () => {
+  const signed = { segmentByteLengthMax: 2048, signsSegments: () => true };
+
+  const live = (files: Files): void => {
+    for (const name of ['a', 'b']) {
+      const writer = openWriter(files, signer, signed);
+      for (let at = 0; at < 6; at++)
+        writer.append('traces', IN_PROCESS, spanEntries(`${name} ${at}`));
+      writer.appendControl([{ name: 'closed', ...COUNTERS }]);
+      writer.checkpoint();
+      writer.close();
+    }
+  };
+
+  /** Every archive that ends with a finished segment is as good as signed. */
+  async function expectArchives(disk: MemoryDisk, where: string): Promise<void> {
+    const { segments } = logOn(disk);
+    for (const end of segments.keys()) {
+      if (end === 0) continue;
+      const size = Number(segments[end]!.name.slice(0, 20));
+      const bytes = readSegmentCheckpoint(disk, DIR, size);
+      expect(bytes, `${where}: ${size}`).toBeDefined();
+      const archive = {
+        segments: segments.slice(0, end),
+        checkpoints: [{ name: 'c', bytes: bytes! }],
+      };
+      const report = await judge(archive, { verifiers });
+      const codes = codesOf(report).filter((code) => !/unclean-end|recovered/.test(code));
+      expect([report.size, codes], where).toEqual([size, []]);
+    }
+  }
+
+  test('are of their exact end', async () => {
+    const disk = emptyDisk();
+    live(disk);
+    expect(logOn(disk).segments.length).toBeGreaterThan(3);
+    await expectArchives(disk, 'calm');
+    expect((await judge(logOn(disk), { verifiers })).verdict).toBe('valid');
+  });
+
+  test('are made only where they are asked for, when a segment is finished', () => {
+    const disk = emptyDisk();
+    let asked = 0;
+    const signsSegments = (): boolean => asked++ > 0;
+    const writer = openWriter(disk, signer, { ...signed, signsSegments });
+    for (let at = 0; at < 20; at++) writer.append('traces', IN_PROCESS, spanEntries(`${at}`));
+    writer.close();
+    const { segments } = logOn(disk);
+    expect(asked).toBe(segments.length - 1);
+    expect(disk.list(`${DIR}/checkpoints`)?.length).toBe(segments.length - 2);
+  });
+
+  test.each(LOSSES)('a crash at any step, with what was not synced %s', async (loss) => {
+    const calm = openFaultyFiles(emptyDisk());
+    live(calm);
+    for (let at = 0; at < calm.operations.length; at++) {
+      const disk = emptyDisk();
+      expect(() => live(openFaultyFiles(disk, { at, kind: 'after', crashes: true }))).toThrow(
+        'EIO',
+      );
+      const left = disk.afterCrash(loss);
+      // All that the process before had left is finished by the first record.
+      openWriter(left, signer, { ...signed, segmentByteLengthMax: 1 }).close();
+      await expectArchives(left, `${at}: ${calm.operations[at]}`);
+    }
   });
 });
 

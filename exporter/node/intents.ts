@@ -83,10 +83,9 @@ export function beginJournal(
 
 /** Removes the journals of all runs, or of all but one. */
 export function removeJournals(files: Files, dir: string, exceptRun?: number): void {
-  const kept =
-    exceptRun === undefined ? undefined : nameOf(exceptRun, 0, 0).slice(0, RUN_NAME_LENGTH);
+  const kept = exceptRun === undefined ? undefined : runNameOf(nameOf(exceptRun, 0, 0));
   for (const name of journalNames(files, dir)) {
-    if (name.slice(0, RUN_NAME_LENGTH) !== kept) files.remove(join(dir, name));
+    if (runNameOf(name) !== kept) files.remove(join(dir, name));
   }
 }
 
@@ -146,14 +145,14 @@ export class IntentJournal {
 
   /** A journal that lacks a call must not be read as one that has all: none is better, for it is missed. */
   #tear(): void {
-    const { files } = this.#options;
+    const { files, dir, run } = this.#options;
     this.#isTorn = true;
-    for (const generation of [this.#generation, this.#generation + 1]) {
-      try {
-        files.remove(this.#path(generation));
-      } catch {
-        // Not there, or the disk does not even take names out: then the next heartbeat tells the number that is missing.
+    try {
+      for (const name of journalNames(files, dir)) {
+        if (runNameOf(name) === runNameOf(nameOf(run, 0, 0))) files.remove(join(dir, name));
       }
+    } catch {
+      // The disk is away. If it never comes back in this run, the numbers in the log tell what is missing, up to the last.
     }
   }
 
@@ -202,7 +201,10 @@ function journalNames(files: Files, dir: string): string[] {
   return (files.list(dir) ?? []).filter((name) => NAME.test(name));
 }
 
-const RUN_NAME_LENGTH = 'intents-'.length + 16;
+/** The part of a name that all journals of one run share. */
+function runNameOf(name: string): string {
+  return name.slice(0, 'intents-'.length + 16);
+}
 
 function nameOf(run: number, thread: number, generation: number): string {
   const digits = [String(run).padStart(16, '0'), ...[thread, generation].map(sixDigits)];

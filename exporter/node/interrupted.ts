@@ -40,14 +40,15 @@ export function endOfRun(options: EndOfRunOptions): ControlEvent[] {
   const interrupted = run.intents.filter(({ sequence }) => !sealed.numbers.has(sequence));
   const interruptedCount = sealed.interrupted + interrupted.length;
   const highest = Math.max(run.highest, sealed.highest);
-  const ended = highest - interruptedCount;
+  // Gaps whose numbers are not known may count calls that the journal tells of as well.
+  const ended = Math.max(0, highest - interruptedCount);
   return [
     ...interrupted.map(interruptedEvent),
     {
       name: 'closed',
       started: highest,
       ended,
-      sealed: ended - sealed.lost,
+      sealed: Math.max(0, ended - sealed.lost),
       lost: sealed.lost,
       highest,
       open: '',
@@ -90,6 +91,7 @@ function readRun(
   let lost = 0;
   let interrupted = 0;
   for (const { header, readStored } of framesFrom(files, dir, run, size)) {
+    if (header.index === run && header.kind !== 'control') return undefined;
     const isCounted = header.source.kind === 'in-process' && header.index >= fromRecord;
     if (header.kind !== 'control' && !(header.kind === 'traces' && isCounted)) continue;
     const sealed = contentOf(header, readStored());

@@ -62,8 +62,13 @@ export async function* readSegmentFiles(dir: string): AsyncGenerator<NamedBytes,
 export async function readCheckpointFiles(dir: string): Promise<NamedBytes[]> {
   const found: NamedBytes[] = [];
   for (const name of (await namesIn(join(dir, 'checkpoints'))).filter(isFinished)) {
-    const bytes = await readBounded(join(dir, 'checkpoints', name), NOTE_BYTE_LENGTH_MAX);
-    found.push({ name: `checkpoints/${name}`, bytes });
+    try {
+      const bytes = await readBounded(join(dir, 'checkpoints', name), NOTE_BYTE_LENGTH_MAX);
+      found.push({ name: `checkpoints/${name}`, bytes });
+    } catch (error) {
+      // A running writer removes them once an archive has them.
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    }
   }
   if ((await namesIn(dir)).includes('checkpoint')) {
     found.push({

@@ -14,8 +14,10 @@ export interface AppTask {
   readonly spanCount: number;
   /** Then spans without end, `perTurn` in each turn of the loop. */
   readonly perTurn?: number;
-  /** What is written to stdout: the numbers told `sealed`, or those whose `end` returned. */
-  readonly tells?: 'committed' | 'ended';
+  /** Every such span, counted from 0, never ends. */
+  readonly openEvery?: number;
+  /** What is written to stdout: the numbers told `sealed`, those whose `end` returned, or those that started. */
+  readonly tells?: 'committed' | 'ended' | 'started';
   /** How the process ends after the first spans; without it, when nothing is left to do. */
   readonly end?: 'exit' | 'throw' | 'reject' | 'shutdown';
 }
@@ -32,7 +34,7 @@ function tell(name: string): void {
   }
 }
 
-function run({ config, spanCount, perTurn = 0, tells, end }: AppTask): void {
+function run({ config, spanCount, perTurn = 0, openEvery, tells, end }: AppTask): void {
   const audit = openAuditWith(readConfig({}, config), {
     onReport: (code, message) => writeSync(2, `${code}: ${message}\n`),
   });
@@ -44,8 +46,11 @@ function run({ config, spanCount, perTurn = 0, tells, end }: AppTask): void {
   const tracer = provider.getTracer('app');
   let number = 0;
   const work = (): void => {
+    const isOpen = openEvery !== undefined && number % openEvery === 0;
     const name = String(number++);
     const span = tracer.startSpan(name, { attributes: { 'gen_ai.operation.name': 'chat' } });
+    if (tells === 'started') tell(name);
+    if (isOpen) return;
     span.end();
     if (tells === 'ended') tell(name);
     if (tells === 'committed') {
