@@ -25,8 +25,10 @@ import { langchainTarget } from './targets/langchain.ts';
 import { mcpTargets } from './targets/mcp.ts';
 import { mistralTarget } from './targets/mistral.ts';
 import { ollamaTarget } from './targets/ollama.ts';
+import { onnxruntimeTarget } from './targets/onnxruntime.ts';
 import { openaiTarget } from './targets/openai.ts';
 import { openaiAgentsTarget } from './targets/openai-agents.ts';
+import { transformersTarget } from './targets/transformers.ts';
 import { vercelAiTarget } from './targets/vercel-ai.ts';
 
 /** Whether calls through a package are seen; `not_loaded` and `not_installed` need nobody's attention. */
@@ -58,6 +60,8 @@ export const TARGETS: readonly Target[] = [
   bedrockTarget,
   ...mcpTargets,
   openaiAgentsTarget,
+  onnxruntimeTarget,
+  transformersTarget,
 ];
 
 /** A copy of a package that has come to our attention. */

@@ -7,13 +7,16 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { ConfigError } from '../node/config.ts';
 import { causeOf } from '../node/otlp-config.ts';
+import { MissingPackageError } from '../node/s3-store.ts';
 import { VERSION } from '../node/version.ts';
+import { runArchiveTest } from './archive.ts';
 import { runDemo } from './demo.ts';
 import { runGateway } from './gateway.ts';
 import { runKeygen } from './keygen.ts';
 import { runShow } from './show.ts';
 import { openTerminal, type Terminal } from './terminal.ts';
 import { runVerify } from './verify.ts';
+import { runVerifyArchive } from './verify-archive.ts';
 
 const EXIT_USAGE = 2;
 const EXIT_IO = 5;
@@ -50,20 +53,55 @@ const TRACE_ID = /^[0-9a-f]{32}$/;
 const COMMANDS: Readonly<Record<string, Command>> = {
   verify: {
     summary: 'say whether a log is whole and unchanged',
-    help: `sealspan verify [DIR] [--trust FILE] [--json]
+    help: `sealspan verify [DIR | s3://BUCKET/PREFIX] [--trust FILE] [--json]
 
 Verifies every log in or below DIR (default ${DEFAULT_DIR}): each byte of each record, every link, the signatures.
-Without --trust the key beside the log is used, and the verdict says so: self-attested.
+Without --trust the key beside the log is used, and the verdict says so: self-attested. Of an archive in S3 also all
+versions, delete markers and locks; its keys come from the trust file alone.
 
   --trust FILE   your trust file: logs expected, their keys, the last heads seen, kept up to date
+  --endpoint URL --region NAME --path-style   where the bucket is, unless the AWS variables say so
   --json         one JSON object on stdout
 
 exit 0 valid, 1 invalid, 2 usage, 3 incomplete, 4 unverifiable, 5 the outside world failed
 
 example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml`,
-    options: { trust: { type: 'string' } },
-    run: (values, [dir = DEFAULT_DIR], terminal) =>
-      runVerify({ dir, trustPath: text(values, 'trust'), isJson: values.json === true }, terminal),
+    options: {
+      trust: { type: 'string' },
+      endpoint: { type: 'string' },
+      region: { type: 'string' },
+      'path-style': { type: 'boolean' },
+    },
+    run: (values, [dir = DEFAULT_DIR], terminal) => {
+      const how = { trustPath: text(values, 'trust'), isJson: values.json === true };
+      if (!dir.startsWith('s3://')) return runVerify({ dir, ...how }, terminal);
+      const where = {
+        url: dir,
+        endpoint: text(values, 'endpoint'),
+        region: text(values, 'region'),
+        pathStyle: values['path-style'] === true,
+      };
+      return runVerifyArchive({ ...where, ...how }, terminal);
+    },
+  },
+  archive: {
+    summary: 'test whether a bucket can hold an archive, and print the policies for it',
+    help: `sealspan archive test [--json]
+
+Tests the bucket of \`archive.s3\` in sealspan.yaml by doing: Object Lock, versions, conditional puts 32 at once, refusal
+to delete and to shorten, clock. Prints what is missing, and the policies for bucket, writers and auditors.
+Leaves some small objects below sealspan-archive-test/, locked as long as records are.
+
+  --json         one JSON object on stdout
+
+exit 0 fit, 1 something is missing, 2 usage, 4 something can not be told with these credentials, 5 no answer
+
+example: sealspan archive test`,
+    options: {},
+    run: (values, positionals, terminal) => {
+      if (positionals.join(' ') !== 'test') throw new UsageError('expected: sealspan archive test');
+      return runArchiveTest({ isJson: values.json === true }, terminal);
+    },
   },
   show: {
     summary: 'print the sealed spans of one trace',
@@ -198,6 +236,7 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<number
 
 function isUsage(error: unknown): boolean {
   if (error instanceof UsageError || error instanceof ConfigError) return true;
+  if (error instanceof MissingPackageError) return true;
   return (
     error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
   );

@@ -9,10 +9,12 @@ import { z } from 'zod';
 import { decodeBase64, encodeBase64 } from '../log/bytes.ts';
 import { LogError } from '../log/errors.ts';
 import { type Head, parseVerifier, type Verifier } from '../log/note.ts';
+import type { WantedLock } from '../node/archive-locks.ts';
 import { ConfigError } from '../node/config.ts';
 import { nodeFiles, replaceFile } from '../node/files.ts';
 import { sha256 } from '../node/keys.ts';
 import { causeOf } from '../node/otlp-config.ts';
+import { RETENTION_DAYS_MAX } from '../node/retention.ts';
 
 export interface TrustedLog {
   readonly origin: string;
@@ -22,11 +24,22 @@ export interface TrustedLog {
 
 export interface TrustFile {
   readonly logs: readonly TrustedLog[];
+  /** How objects of an archive are to be locked. */
+  readonly lock: WantedLock;
   /** Remembers the head of a log that was just verified, if it is larger than the one known. */
   remember(origin: string, head: Head): void;
 }
 
+/** What is expected of archives where nobody says otherwise. */
+export const WANTED_LOCK_DEFAULT: WantedLock = { mode: 'COMPLIANCE', minimumDays: 184 };
+
 const schema = z.strictObject({
+  archive: z
+    .strictObject({
+      mode: z.enum(['compliance', 'governance']).optional(),
+      minimumDays: z.number().int().min(0).max(RETENTION_DAYS_MAX).optional(),
+    })
+    .optional(),
   logs: z.array(
     z.strictObject({
       origin: z.string(),
@@ -64,8 +77,13 @@ export function openTrustFile(path: string): TrustFile {
       throw new ConfigError(`${path}: logs.${index}: ${causeOf(error)}`);
     }
   });
+  const { mode, minimumDays } = parsed.data.archive ?? {};
   return {
     logs,
+    lock: {
+      mode: mode === 'governance' ? 'GOVERNANCE' : WANTED_LOCK_DEFAULT.mode,
+      minimumDays: minimumDays ?? WANTED_LOCK_DEFAULT.minimumDays,
+    },
     remember: (origin, head) => {
       const index = logs.findIndex((log) => log.origin === origin);
       if (index < 0 || (logs[index]!.head?.size ?? 0) >= head.size) return;

@@ -185,12 +185,24 @@ export function joinVerdicts(verdicts: readonly Verdict[]): Verdict {
   return WORST.find((verdict) => verdicts.includes(verdict)) ?? 'unverifiable';
 }
 
-function verdictText(verdict: Verdict, terminal: Terminal): string {
+export function verdictText(verdict: Verdict, terminal: Terminal): string {
   const text = verdict.toUpperCase();
   return terminal.bold(verdict === 'valid' ? terminal.good(text) : terminal.bad(text));
 }
 
-function printReport(report: Report & { readonly dir: string }, terminal: Terminal): void {
+interface PrintedFinding {
+  readonly code: string;
+  readonly where: string;
+  readonly message: string;
+}
+
+export function printReport(
+  report: Omit<Report, 'findings'> & {
+    readonly dir: string;
+    readonly findings: readonly PrintedFinding[];
+  },
+  terminal: Terminal,
+): void {
   const { assurance } = report;
   const line = (label: string, text: string) => terminal.data(`${label.padEnd(10)} ${text}`);
   line('log', `${report.log || '(unnamed)'} in ${report.dir}`);
@@ -207,6 +219,8 @@ function printReport(report: Report & { readonly dir: string }, terminal: Termin
   line('logs', assurance.population);
   line('fork', assurance.fork);
   line('witnesses', assurance.witnesses);
+  // A directory has no locks to speak of.
+  if (assurance.archiveLock !== 'not checked') line('archive', assurance.archiveLock);
   for (const { code, where, message } of report.findings)
     line('finding', `${code} at ${where}: ${message}`);
   if (report.findingsOmitted > 0) line('finding', `and ${report.findingsOmitted} more`);

@@ -54,7 +54,12 @@ export interface RetentionInput {
 
 /** Names of buckets as Amazon has them; other stores take no more. */
 const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
-const PREFIX = /^(?!\.)[a-z0-9._-]+(?:\/(?!\.)[a-z0-9._-]+)*$/;
+/** What keys of an archive may begin with. */
+export const ARCHIVE_PREFIX: RegExp = /^(?!\.)[a-z0-9._-]+(?:\/(?!\.)[a-z0-9._-]+)*$/;
+
+export function isBucketName(text: string): boolean {
+  return BUCKET.test(text);
+}
 
 function isUrl(text: string): boolean {
   return /^https?:\/\//.test(text) && URL.canParse(text);
@@ -75,7 +80,7 @@ const s3Schema: z.ZodType<S3Settings> = settings({
     .string()
     .max(200)
     .regex(
-      PREFIX,
+      ARCHIVE_PREFIX,
       'expected lower case letters, digits, dots, dashes, underscores, single slashes in between',
     )
     .optional(),

@@ -17,7 +17,8 @@ import {
 import type { S3ArchiveConfig } from './archive-config.ts';
 import { causeOf } from './otlp-config.ts';
 import { lockFor, lockText, receiptText, weaknessOf } from './retention.ts';
-import { isUndecided, S3Failure, S3Store, type StoredKey, type StoredVersion } from './s3-store.ts';
+import type { StoredKey, StoredVersion } from './s3-listing.ts';
+import { isUndecided, S3Failure, S3Store } from './s3-store.ts';
 
 interface Found {
   readonly version: StoredVersion;

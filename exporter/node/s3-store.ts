@@ -7,25 +7,7 @@ import type * as Sdk from '@aws-sdk/client-s3';
 import type { S3Place } from './archive-config.ts';
 import { causeOf } from './otlp-config.ts';
 import type { ObjectLock } from './retention.ts';
-
-/** One version of an object. */
-export interface StoredVersion {
-  readonly id: string;
-  /** When the store took it, by the store's clock. */
-  readonly storedMs: number;
-  readonly byteLength: number;
-}
-
-/** All that was ever stored under one key, or, in a shallow listing, a folder of keys: its key ends in `/`. */
-export interface StoredKey {
-  readonly key: string;
-  /** Oldest first, at most {@link VERSION_COUNT_MAX} of them. */
-  readonly versions: readonly StoredVersion[];
-  readonly versionCount: number;
-  readonly markerCount: number;
-  /** True where a delete marker stands in front, so that a plain read finds nothing. */
-  readonly isHidden: boolean;
-}
+import { KeyBuilder, listedOf, type StoredKey } from './s3-listing.ts';
 
 /** What was read, with the lock on it. `unknown` where the store did not say: it does not tell without permission. */
 export interface StoredBytes {
@@ -35,9 +17,6 @@ export interface StoredBytes {
   readonly lock: ObjectLock | 'unknown';
   readonly hasLegalHold: boolean;
 }
-
-/** Versions of one key that are looked at: somebody may have added any number. */
-export const VERSION_COUNT_MAX: number = 100;
 
 const ANSWER_DELAY_MS_MAX = 60_000;
 const CONNECT_DELAY_MS_MAX = 5_000;
@@ -186,6 +165,8 @@ export class S3Store {
         ContentLength: bytes.length,
         ContentType: 'application/octet-stream',
         IfNoneMatch: '*',
+        // Said as well as sent: there are stores that look for nothing else.
+        ChecksumAlgorithm: 'SHA256',
         ChecksumSHA256: Buffer.from(sha256).toString('base64'),
         ...(lock === undefined
           ? {}
@@ -211,7 +192,7 @@ export class S3Store {
     byteLengthMax: number,
     signal?: AbortSignal,
   ): Promise<StoredBytes | undefined> {
-    const ask = new this.sdk.GetObjectCommand({ ...this.at(key), VersionId: versionId });
+    const ask = new this.sdk.GetObjectCommand(this.#versionAt(key, versionId));
     try {
       return await this.#within(
         async (within) => {
@@ -244,7 +225,7 @@ export class S3Store {
     versionId: string,
     signal?: AbortSignal,
   ): Promise<{ readonly storedMs: number; readonly lock: ObjectLock | undefined }> {
-    const ask = { ...this.at(key), VersionId: versionId };
+    const ask = this.#versionAt(key, versionId);
     const head = await this.send(new this.sdk.HeadObjectCommand(ask), signal);
     const lock =
       lockOf(head.ObjectLockMode, head.ObjectLockRetainUntilDate) ??
@@ -254,7 +235,7 @@ export class S3Store {
 
   /** Where no lock was told: because there is none, or because the permission to see it is lacking. */
   async #retention(
-    ask: { readonly Bucket: string; readonly Key: string; readonly VersionId: string },
+    ask: { readonly Bucket: string; readonly Key: string; readonly VersionId?: string },
     signal: AbortSignal | undefined,
   ): Promise<ObjectLock | undefined> {
     try {
@@ -294,17 +275,27 @@ export class S3Store {
       options.after === undefined ? {} : { KeyMarker: `${this.#folder}${options.after}` };
     let open: KeyBuilder | undefined;
     for (;;) {
-      const page = await this.send(
-        new this.sdk.ListObjectVersionsCommand({
-          Bucket: this.place.bucket,
-          Prefix: `${this.#folder}${prefix}`,
-          ...(isShallow ? { Delimiter: '/' } : {}),
-          ...from,
-        }),
-        options.signal,
-      );
+      let page: Sdk.ListObjectVersionsCommandOutput;
+      try {
+        page = await this.send(
+          new this.sdk.ListObjectVersionsCommand({
+            Bucket: this.place.bucket,
+            Prefix: `${this.#folder}${prefix}`,
+            ...(isShallow ? { Delimiter: '/' } : {}),
+            ...from,
+          }),
+          options.signal,
+        );
+      } catch (error) {
+        const { onLack } = options;
+        if (!(error instanceof S3Failure) || error.lacks === undefined || onLack === undefined)
+          throw error;
+        onLack(error.lacks);
+        yield* this.#visibleKeys(prefix, options);
+        return;
+      }
       // A key may go on on the next page.
-      for (const item of this.#inOrder(page.Versions ?? [], page.DeleteMarkers ?? [])) {
+      for (const item of listedOf(page, this.#folder.length)) {
         if (item.key !== open?.key) {
           if (open !== undefined) yield open.finish();
           open = new KeyBuilder(item.key);
@@ -324,6 +315,36 @@ export class S3Store {
     if (open !== undefined) yield open.finish();
   }
 
+  /** Keys as a plain listing shows them, of one version each, which is read without a name for it. */
+  async *#visibleKeys(
+    prefix: string,
+    options: KeysOptions,
+  ): AsyncGenerator<StoredKey, void, undefined> {
+    let token: string | undefined;
+    do {
+      const page: Sdk.ListObjectsV2CommandOutput = await this.send(
+        new this.sdk.ListObjectsV2Command({
+          Bucket: this.place.bucket,
+          Prefix: `${this.#folder}${prefix}`,
+          ...(options.isShallow === true ? { Delimiter: '/' } : {}),
+          ...(options.after === undefined ? {} : { StartAfter: `${this.#folder}${options.after}` }),
+          ...(token === undefined ? {} : { ContinuationToken: token }),
+        }),
+        options.signal,
+      );
+      for (const { Key = '', LastModified, Size = 0 } of page.Contents ?? []) {
+        const builder = new KeyBuilder(Key.slice(this.#folder.length));
+        const version = { id: '', storedMs: LastModified?.getTime() ?? 0, byteLength: Size };
+        builder.add({ key: Key, isLatest: true, version });
+        yield builder.finish();
+      }
+      for (const { Prefix: folder } of page.CommonPrefixes ?? []) {
+        if (folder !== undefined) yield new KeyBuilder(folder.slice(this.#folder.length)).finish();
+      }
+      token = page.NextContinuationToken;
+    } while (token !== undefined);
+  }
+
   close(): void {
     this.#client.destroy();
   }
@@ -331,6 +352,13 @@ export class S3Store {
   /** The whole address of an object, for commands that have no method here. */
   at(key: string): { readonly Bucket: string; readonly Key: string } {
     return { Bucket: this.place.bucket, Key: `${this.#folder}${key}` };
+  }
+
+  #versionAt(
+    key: string,
+    versionId: string,
+  ): { readonly Bucket: string; readonly Key: string; readonly VersionId?: string } {
+    return { ...this.at(key), ...(versionId === '' ? {} : { VersionId: versionId }) };
   }
 
   /** @throws S3Failure */
@@ -362,33 +390,6 @@ export class S3Store {
       throw failureOf(error, command);
     }
   }
-
-  /** Versions and markers of one page, each in order of their keys, as one. */
-  *#inOrder(
-    versions: readonly Sdk.ObjectVersion[],
-    markers: readonly Sdk.DeleteMarkerEntry[],
-  ): Generator<Listed, void, undefined> {
-    const keyOf = (item: { readonly Key?: string | undefined } | undefined) => item?.Key ?? '';
-    for (let v = 0, m = 0; v < versions.length || m < markers.length; ) {
-      const version = versions[v];
-      const marker = markers[m];
-      const isVersion =
-        marker === undefined || (version !== undefined && keyOf(version) <= keyOf(marker));
-      if (isVersion) v++;
-      else m++;
-      yield {
-        key: keyOf(isVersion ? version : marker).slice(this.#folder.length),
-        isLatest: (isVersion ? version : marker)?.IsLatest === true,
-        version: isVersion
-          ? {
-              id: version?.VersionId ?? 'null',
-              storedMs: version?.LastModified?.getTime() ?? 0,
-              byteLength: version?.Size ?? 0,
-            }
-          : undefined,
-      };
-    }
-  }
 }
 
 type Command<
@@ -406,49 +407,9 @@ interface KeysOptions {
   readonly after?: string | undefined;
   /** Keys with a `/` behind the prefix are told as one folder. */
   readonly isShallow?: boolean;
+  /** Told which permission lacks for versions; then what is visible is listed. Without it, that is a failure. */
+  readonly onLack?: (permission: string) => void;
   readonly signal?: AbortSignal | undefined;
-}
-
-/** A version, or a delete marker, as a listing tells it. */
-interface Listed {
-  readonly key: string;
-  readonly isLatest: boolean;
-  readonly version: StoredVersion | undefined;
-}
-
-class KeyBuilder {
-  readonly key: string;
-  /** Newest first, as listings come. */
-  readonly #versions: StoredVersion[] = [];
-  #versionCount = 0;
-  #markerCount = 0;
-  #isHidden = false;
-
-  constructor(key: string) {
-    this.key = key;
-  }
-
-  add({ version, isLatest }: Listed): void {
-    if (version === undefined) {
-      this.#markerCount++;
-      if (isLatest) this.#isHidden = true;
-      return;
-    }
-    this.#versionCount++;
-    this.#versions.push(version);
-    // The oldest are those that count.
-    if (this.#versions.length > VERSION_COUNT_MAX) this.#versions.shift();
-  }
-
-  finish(): StoredKey {
-    return {
-      key: this.key,
-      versions: this.#versions.reverse(),
-      versionCount: this.#versionCount,
-      markerCount: this.#markerCount,
-      isHidden: this.#isHidden,
-    };
-  }
 }
 
 function lockOf(mode: string | undefined, until: Date | undefined): ObjectLock | undefined {

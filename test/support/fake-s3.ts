@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 
 export const BUCKET = 'records';
 
@@ -50,6 +51,10 @@ export class FakeS3 {
   readonly denied: Set<string> = new Set();
   /** False: a bucket without Object Lock, which refuses locks and keeps one version only. */
   hasObjectLock = true;
+  /** False: a store that takes locks and does not keep them. */
+  keepsLocks = true;
+  /** What a bucket policy lets put. */
+  policy: (put: { readonly headers: IncomingMessage['headers'] }) => boolean = () => true;
   /** Keys in one page of a listing. */
   pageLength: number = PAGE_LENGTH;
   /** The store's clock. */
@@ -140,6 +145,8 @@ export class FakeS3 {
     } catch {
       return;
     }
+    // Long enough for the others to look, too.
+    if (!this.isAtomic) await delay(20);
     const fault = this.fault(asked);
     if (fault === 'hang') return;
     if (fault === 'cut before') {
@@ -182,6 +189,7 @@ export class FakeS3 {
     const { headers } = request;
     if (operation === 'PutObject') return this.#put(request, key, body);
     if (operation === 'ListObjectVersions') return this.#list(query);
+    if (operation === 'ListObjectsV2') return this.#listVisible(query);
     if (operation === 'GetBucketVersioning') {
       const status = this.hasObjectLock ? '<Status>Enabled</Status>' : '';
       return ok({}, `${XML}<VersioningConfiguration>${status}</VersioningConfiguration>`);
@@ -250,6 +258,7 @@ export class FakeS3 {
   }
 
   #isKept(version: FakeVersion, headers: IncomingMessage['headers']): boolean {
+    if (!this.keepsLocks) return false;
     if (version.hold) return true;
     if (version.mode === undefined || Date.parse(version.retainUntil ?? '') < this.now())
       return false;
@@ -258,6 +267,7 @@ export class FakeS3 {
 
   #put(request: IncomingMessage, key: string, body: Buffer): Answer {
     const { headers } = request;
+    if (!this.policy(request)) return fail(403, 'AccessDenied');
     const refusal = this.isAtomic ? this.#refusalOf(request, key) : undefined;
     if (refusal !== undefined) return refusal;
     const given = headers['x-amz-checksum-sha256'];
@@ -276,6 +286,30 @@ export class FakeS3 {
       hold: headers['x-amz-object-lock-legal-hold'] === 'ON',
     });
     return ok(this.hasObjectLock ? { 'x-amz-version-id': version.id } : {}, '');
+  }
+
+  /** One page is enough here. */
+  #listVisible(query: URLSearchParams): Answer {
+    const prefix = query.get('prefix') ?? '';
+    const folders = new Set<string>();
+    const rows: string[] = [];
+    for (const [key, [newest]] of [...this.objects].sort(([a], [b]) => (a < b ? -1 : 1))) {
+      if (!key.startsWith(prefix) || newest === undefined || newest.isMarker) continue;
+      const cut = query.has('delimiter') ? key.indexOf('/', prefix.length) : -1;
+      if (cut >= 0) folders.add(key.slice(0, cut + 1));
+      else {
+        const time = new Date(newest.storedMs).toISOString();
+        rows.push(
+          `<Contents><Key>${key}</Key><LastModified>${time}</LastModified><Size>${newest.bytes.length}</Size></Contents>`,
+        );
+      }
+    }
+    for (const one of folders)
+      rows.push(`<CommonPrefixes><Prefix>${one}</Prefix></CommonPrefixes>`);
+    return ok(
+      {},
+      `${XML}<ListBucketResult><IsTruncated>false</IsTruncated>${rows.join('')}</ListBucketResult>`,
+    );
   }
 
   #list(query: URLSearchParams): Answer {
@@ -324,6 +358,7 @@ export class FakeS3 {
 }
 
 function operationOf(method: string, key: string, query: URLSearchParams): string {
+  if (query.get('list-type') === '2') return 'ListObjectsV2';
   if (query.has('versions')) return 'ListObjectVersions';
   if (query.has('versioning')) return 'GetBucketVersioning';
   if (query.has('object-lock')) return 'GetObjectLockConfiguration';
