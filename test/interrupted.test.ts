@@ -92,7 +92,8 @@ class Service {
   /** The disk went away and came back. */
   reopen(continues: number): this {
     this.writer.close();
-    this.writer = openWriter(this.#disk, signer, { continues });
+    const resume = { head: this.writer.head, inDoubt: undefined, continues };
+    this.writer = openWriter(this.#disk, signer, { resume });
     return this;
   }
 }

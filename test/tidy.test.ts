@@ -11,6 +11,7 @@ import * as tidy from './support/tidy.ts';
 
 /** Modules without a test file of their own name, and where they are tested instead. */
 const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
+  ['instrumentation/targets/bedrock-answer.ts', 'sdks/bedrock.test'],
   ['instrumentation/targets/langchain-answer.ts', 'sdks/langchain.test'],
   ['instrumentation/targets/vercel-ai-answer.ts', 'sdks/vercel-ai.test'],
   ['instrumentation/tool.ts', 'sdks/vercel-ai.test, sdks/langchain.test: tools of each kind'],
