@@ -11,7 +11,7 @@ import { type Answer, property } from '../invocation.ts';
 import type { CallMessage, Hook, Target } from '../target.ts';
 import { ValueAnswer } from '../watch.ts';
 import { CohereChatAnswer, usageOf } from './cohere-answer.ts';
-import { type Field, fieldsOf, listOf, textOf, without } from './openai-common.ts';
+import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './openai-common.ts';
 import { serverOf } from './server.ts';
 
 const NAME = 'cohere-ai';
@@ -137,6 +137,7 @@ function describe(method: Method, { arguments: args, self }: CallMessage): Async
   const { operation } = method;
   const model = textOf(property(request, 'model'));
   const stop = property(request, 'stopSequences');
+  const system = property(request, 'preamble');
   const tools = property(request, 'tools');
   const types = property(request, 'embeddingTypes');
   const format = textOf(property(property(request, 'responseFormat'), 'type'));
@@ -158,6 +159,9 @@ function describe(method: Method, { arguments: args, self }: CallMessage): Async
         content: Object.fromEntries(CONTENT.map((name) => [name, property(request, name)])),
         config: without(request, NOT_CONFIGURATION),
         messages: () => messagesOf(request),
+        ...(system !== undefined && {
+          systemInstructions: () => [{ type: 'text', content: system }],
+        }),
         ...(tools !== undefined && { toolDefinitions: () => tools }),
       },
     },
@@ -173,16 +177,15 @@ function addressOf(client: unknown): unknown {
 }
 
 function messagesOf(request: unknown): unknown {
-  const given = ['message', 'prompt', 'query', 'text'].map((name) => property(request, name));
-  const last = given.find((content) => content !== undefined);
   const history = listOf(property(request, 'chatHistory')).map((message) => ({
     role: property(message, 'role'),
     parts: [{ type: 'text', content: property(message, 'message') }],
   }));
+  const asked = ['message', 'prompt', 'query', 'text', 'texts', 'inputs'];
   return (
     chatMessages(property(request, 'messages')) ?? [
       ...history,
-      { role: 'user', parts: [{ type: 'text', content: last }] },
+      ...userMessages(...asked.map((name) => property(request, name))),
     ]
   );
 }

@@ -144,6 +144,7 @@ function embeddingsCall(message: CallMessage): AsyncCall {
       input: {
         content: { contents },
         config: { ...without(config, NOT_CONFIGURATION), model },
+        messages: () => [contents].flat().map(messageOf),
       },
     },
     answer: new ValueAnswer(vectorsOf, (value) => {

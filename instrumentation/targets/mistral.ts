@@ -13,7 +13,7 @@ import type { CallMessage, Target } from '../target.ts';
 import { ValueAnswer } from '../watch.ts';
 import { watchWebStream } from '../web-stream.ts';
 import { ChatAnswer } from './openai-chat.ts';
-import { type Field, fieldsOf, listOf, textOf, without } from './openai-common.ts';
+import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './openai-common.ts';
 import { serverOf } from './server.ts';
 
 const NAME = '@mistralai/mistralai';
@@ -155,11 +155,7 @@ function describe(what: Function, { arguments: args }: CallMessage): AsyncCall {
 function messagesOf(request: unknown): unknown {
   const messages = property(request, 'messages') ?? property(request, 'inputs');
   const text = property(request, 'prompt') ?? property(request, 'inputs');
-  return (
-    chatMessages(messages) ?? [
-      { role: 'user', parts: [text].flat().map((content) => ({ type: 'text', content })) },
-    ]
-  );
+  return chatMessages(messages) ?? userMessages(text, property(request, 'suffix'));
 }
 
 function reportedOf(value: unknown): Attributes {

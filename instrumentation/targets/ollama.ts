@@ -11,7 +11,7 @@ import { AnswerOutput, canonicalJson, valueOutput } from '../content.ts';
 import { type Answer, type InvocationStart, property } from '../invocation.ts';
 import type { CallMessage, Hook, Target } from '../target.ts';
 import { ValueAnswer } from '../watch.ts';
-import { type Field, fieldsOf, listOf, textOf, without } from './openai-common.ts';
+import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './openai-common.ts';
 import { serverOf } from './server.ts';
 
 const NAME = 'ollama';
@@ -68,6 +68,7 @@ function startOf(operation: string, request: unknown, self: unknown): Invocation
   const format = property(request, 'format');
   const messages = property(request, 'messages');
   const prompt = property(request, 'prompt') ?? property(request, 'input');
+  const system = property(request, 'system');
   const tools = property(request, 'tools');
   return {
     name: model === undefined ? operation : `${operation} ${model}`,
@@ -84,8 +85,10 @@ function startOf(operation: string, request: unknown, self: unknown): Invocation
     input: {
       content: Object.fromEntries(CONTENT.map((name) => [name, property(request, name)])),
       config: without(request, NOT_CONFIGURATION),
-      messages: () =>
-        chatMessages(messages) ?? [{ role: 'user', parts: [{ type: 'text', content: prompt }] }],
+      messages: () => chatMessages(messages) ?? userMessages(prompt),
+      ...(system !== undefined && {
+        systemInstructions: () => [{ type: 'text', content: system }],
+      }),
       ...(tools !== undefined && { toolDefinitions: () => tools }),
     },
   };

@@ -50,3 +50,9 @@ export function without(body: unknown, omitted: ReadonlySet<string>): Record<str
   if (typeof body !== 'object' || body === null) return {};
   return Object.fromEntries(Object.entries(body).filter(([name]) => !omitted.has(name)));
 }
+
+/** What a person asks, as one message in the shape of the GenAI conventions: each text, or item of a list, is a part. */
+export function userMessages(...contents: readonly unknown[]): readonly unknown[] {
+  const parts = contents.flat().filter((content) => content !== undefined && content !== null);
+  return [{ role: 'user', parts: parts.map((content) => ({ type: 'text', content })) }];
+}

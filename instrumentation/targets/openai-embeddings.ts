@@ -8,7 +8,7 @@ import * as names from '../../semconv/index.ts';
 import type { Described } from '../api-client.ts';
 import { property } from '../invocation.ts';
 import { ValueAnswer } from '../watch.ts';
-import { type Field, fieldsOf, listOf, textOf, without } from './openai-common.ts';
+import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './openai-common.ts';
 
 const PARAMETERS: readonly Field[] = [
   ['model', names.ATTR_GEN_AI_REQUEST_MODEL, 'string'],
@@ -40,6 +40,7 @@ export function embeddingsCall(body: unknown, server: Attributes): Described {
       input: {
         content: { input: property(body, 'input') },
         config: without(body, NOT_CONFIGURATION),
+        messages: () => userMessages(property(body, 'input')),
       },
     },
     answer: new ValueAnswer(vectorsOf, reportedOf),

@@ -11,7 +11,7 @@ import { property } from '../invocation.ts';
 import { currentSettings } from '../settings.ts';
 import { ValueAnswer } from '../watch.ts';
 import { ChatAnswer, PARAMETERS } from './openai-chat.ts';
-import { fieldsOf, indexOf, listOf, textOf, without } from './openai-common.ts';
+import { fieldsOf, indexOf, listOf, textOf, userMessages, without } from './openai-common.ts';
 
 /** What does not configure the model: the content, how the answer is delivered, and whom it is for. */
 const NOT_CONFIGURATION: ReadonlySet<string> = new Set([
@@ -40,9 +40,7 @@ export function completionsCall(body: unknown, server: Attributes): Described {
       ...(stops.length > 0 && { [names.ATTR_GEN_AI_REQUEST_STOP_SEQUENCES]: stops }),
     },
     content: { prompt, suffix: property(body, 'suffix') },
-    messages: () => [
-      { role: 'user', parts: [prompt].flat().map((content) => ({ type: 'text', content })) },
-    ],
+    messages: () => userMessages(prompt, property(body, 'suffix')),
     answer: new ChatAnswer({ n: choiceCount }),
   });
 }
@@ -54,15 +52,8 @@ export function moderationsCall(body: unknown, server: Attributes): Described {
     server,
     attributes: {},
     content: { input },
-    messages: () => [
-      {
-        role: 'user',
-        parts: [input].flat().map((part) => ({
-          type: 'text',
-          content: textOf(part) ?? property(part, 'text'),
-        })),
-      },
-    ],
+    messages: () =>
+      userMessages([input].flat().map((part) => textOf(part) ?? property(part, 'text'))),
     answer: new ValueAnswer(
       (value) => property(value, 'results') ?? value,
       (value) => fieldsOf(value, [['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'], MODEL]),
@@ -79,8 +70,7 @@ export function decisionsCall(body: unknown, server: Attributes): Described {
     server,
     attributes: {},
     content: { input },
-    messages: () =>
-      chatMessages(input) ?? [{ role: 'user', parts: [{ type: 'text', content: input }] }],
+    messages: () => chatMessages(input) ?? userMessages(input),
     answer: new ValueAnswer((value) => property(value, 'answers') ?? value, decisionReported),
   });
 }

@@ -5,7 +5,7 @@
  */
 import { expect } from 'vitest';
 import { TEXT } from '../sdks/support/fake-server.ts';
-import { describeMatrix, digest, inputs, outputs } from '../sdks/support/matrix.ts';
+import { describeMatrix, digest, inputs, message, outputs } from '../sdks/support/matrix.ts';
 import { STAINLESS_ENDS } from '../sdks/support/stainless-cases.ts';
 import { startFakeOpenaiMore } from './support/fake-openai-more.ts';
 
@@ -164,6 +164,24 @@ describeMatrix({
       ...inputs(INPUT, `{"model":"m-declines","questions":[${CHOICE}]}`),
       'gen_ai.response.finish_reasons': ['refusal'],
       ...valued('[{"name":null,"type":"refusal"}]'),
+    },
+  },
+  texts: {
+    embeddings: {
+      input: [message('user', 'Grüß mich')],
+      output: [message('assistant', '[[0.25,-0.5]]')],
+    },
+    moderations: {
+      input: [message('user', 'Grüß mich')],
+      output: [message('assistant', '[{"categories":{"violence":false},"flagged":false}]')],
+    },
+    'completions: with parameters': {
+      input: [message('user', 'Grüß mich', '!')],
+      output: [{ finish_reason: 'stop', parts: [{ type: 'text', content: TEXT }] }],
+    },
+    decisions: {
+      input: [message('user', 'Grüß mich')],
+      output: [message('assistant', `[${CHOSEN}]`)],
     },
   },
 });

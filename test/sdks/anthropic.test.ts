@@ -6,7 +6,7 @@
 import { expect } from 'vitest';
 import { startFakeAnthropic } from './support/fake-anthropic.ts';
 import { TEXT } from './support/fake-server.ts';
-import { describeMatrix, inputs, outputs } from './support/matrix.ts';
+import { describeMatrix, inputs, message, outputs } from './support/matrix.ts';
 import { STAINLESS_ENDS } from './support/stainless-cases.ts';
 
 const MESSAGES = '{"messages":[{"content":"Grüß mich","role":"user"}],"system":"Be kind."}';
@@ -56,6 +56,7 @@ describeMatrix({
     ...STAINLESS_ENDS,
     'stream that reports an error': 'error overloaded_error',
     'with parameters': 'complete',
+    'answer of a tool': 'complete',
     parse: 'complete',
     'stream helper': 'complete',
     'stream helper with tools': 'complete',
@@ -130,6 +131,45 @@ describeMatrix({
       'gen_ai.request.top_p': 0.9,
       'gen_ai.request.top_k': 40,
       'gen_ai.request.stop_sequences': ['END'],
+    },
+  },
+  texts: {
+    'tool call': {
+      system: [{ type: 'text', content: 'Be kind.' }],
+      input: [message('user', 'Grüß mich')],
+      tools: [{ name: 'weather', input_schema: { type: 'object', properties: {} } }],
+      output: [
+        {
+          ...(message('assistant', 'Looking.', {
+            type: 'tool_call',
+            id: 'call-1',
+            name: 'weather',
+            arguments: '{"city":"Köln"}',
+          }) as object),
+          finish_reason: 'tool_use',
+        },
+      ],
+    },
+    'answer of a tool': {
+      input: [
+        message('user', 'Sky?'),
+        message(
+          'assistant',
+          { type: 'reasoning', content: 'Look.' },
+          { type: 'tool_call', id: 'call-1', name: 'weather', arguments: { city: 'Köln' } },
+        ),
+        message(
+          'user',
+          { type: 'tool_call_response', id: 'call-1', response: 'blue' },
+          { type: 'image' },
+        ),
+      ],
+      output: [
+        {
+          ...(message('assistant', { type: 'reasoning', content: 'Greet back.' }, TEXT) as object),
+          finish_reason: 'end_turn',
+        },
+      ],
     },
   },
 });

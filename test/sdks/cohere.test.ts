@@ -6,7 +6,7 @@
 import { expect } from 'vitest';
 import { startFakeCohere } from './support/fake-cohere.ts';
 import { ARGUMENTS, TEXT } from './support/fake-server.ts';
-import { describeMatrix, digest, inputs, outputs } from './support/matrix.ts';
+import { describeMatrix, digest, inputs, message, outputs } from './support/matrix.ts';
 
 const MESSAGES =
   '{"messages":[{"content":"Be kind.","role":"system"},{"content":"Grüß mich","role":"user"}]}';
@@ -168,6 +168,31 @@ describeMatrix({
       ...inputs('{"documents":["a","b"],"query":"Grüß mich"}', '{"model":"m-fake"}'),
       'gen_ai.response.id': 'rank-1',
       ...valued('[{"index":1,"relevanceScore":0.9}]'),
+    },
+  },
+  texts: {
+    'tool call': {
+      input: [message('system', 'Be kind.'), message('user', 'Grüß mich')],
+      tools: [{ type: 'function', function: { name: 'weather', parameters: { type: 'object' } } }],
+      output: [
+        {
+          ...(message(
+            'assistant',
+            { type: 'reasoning', content: 'Look.' },
+            { type: 'tool_call', id: 'call-1', name: 'weather', arguments: '{"city":"Köln"}' },
+          ) as object),
+          finish_reason: 'TOOL_CALL',
+        },
+      ],
+    },
+    'former: plain': {
+      system: [{ type: 'text', content: 'Be kind.' }],
+      input: [message('user', 'Grüß mich')],
+      output: [{ ...(message('assistant', TEXT) as object), finish_reason: 'COMPLETE' }],
+    },
+    'former: embeddings': {
+      input: [message('user', 'Grüß mich')],
+      output: [message('assistant', '[[0.25,-0.5]]')],
     },
   },
 });

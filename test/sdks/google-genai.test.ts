@@ -6,7 +6,7 @@
 import { expect } from 'vitest';
 import { startFakeGoogle } from './support/fake-google.ts';
 import { TEXT } from './support/fake-server.ts';
-import { describeMatrix, digest, inputs, outputs } from './support/matrix.ts';
+import { describeMatrix, digest, inputs, message, outputs } from './support/matrix.ts';
 
 const CONTENTS = '{"contents":"Grüß mich","systemInstruction":"Be kind."}';
 const TOOLS = '"tools":[{"functionDeclarations":[{"name":"weather"}]}]';
@@ -82,6 +82,7 @@ describeMatrix({
     'good after retries': 'complete',
     'never awaited': 'complete',
     'with parameters': 'complete',
+    'answer of a tool': 'complete',
     'prompt that is blocked': 'complete',
     'tool that the package runs': ['complete', 'complete'],
     'chat: plain': 'complete',
@@ -145,6 +146,51 @@ describeMatrix({
       'aigov.output.digest': digest('[[0.25,-0.5]]'),
       'aigov.output.length': Buffer.byteLength('[[0.25,-0.5]]'),
       ...COMPLETE,
+    },
+  },
+  texts: {
+    'tool call': {
+      system: [{ type: 'text', content: 'Be kind.' }],
+      input: [message('user', 'Grüß mich')],
+      tools: [{ functionDeclarations: [{ name: 'weather' }] }],
+      output: [
+        {
+          ...(message('model', {
+            type: 'tool_call',
+            id: 'call-1',
+            name: 'weather',
+            arguments: '{"city":"Köln"}',
+          }) as object),
+          finish_reason: 'STOP',
+        },
+      ],
+    },
+    embeddings: {
+      input: [message('user', 'Grüß mich')],
+      output: [message('assistant', '[[0.25,-0.5]]')],
+    },
+    'answer of a tool': {
+      system: [{ type: 'text', content: 'Be kind.' }],
+      input: [
+        message('user', 'Sky?'),
+        message('model', {
+          type: 'tool_call',
+          id: 'call-1',
+          name: 'weather',
+          arguments: { city: 'Köln' },
+        }),
+        message(
+          'user',
+          { type: 'tool_call_response', id: 'call-1', response: { sky: 'blue' } },
+          { type: 'inlineData' },
+        ),
+      ],
+      output: [
+        {
+          ...(message('model', { type: 'reasoning', content: 'Greet back.' }, TEXT) as object),
+          finish_reason: 'STOP',
+        },
+      ],
     },
   },
 });

@@ -6,7 +6,7 @@
 import { expect } from 'vitest';
 import { startFakeGroq } from './support/fake-groq.ts';
 import { ARGUMENTS, TEXT } from './support/fake-server.ts';
-import { describeMatrix, digest, inputs, outputs } from './support/matrix.ts';
+import { describeMatrix, digest, inputs, message, outputs } from './support/matrix.ts';
 import { STAINLESS_ENDS } from './support/stainless-cases.ts';
 
 const MESSAGES =
@@ -131,6 +131,27 @@ describeMatrix({
       'aigov.output.digest': digest('[[0.25,-0.5]]'),
       'aigov.output.length': Buffer.byteLength('[[0.25,-0.5]]'),
       'aigov.invocation.completion': 'complete',
+    },
+  },
+  texts: {
+    'tool call': {
+      input: [message('system', 'Be kind.'), message('user', 'Grüß mich')],
+      tools: [{ type: 'function', function: { name: 'weather', parameters: { type: 'object' } } }],
+      output: [
+        {
+          ...(message('assistant', {
+            type: 'tool_call',
+            id: 'call-1',
+            name: 'weather',
+            arguments: '{"city":"Köln"}',
+          }) as object),
+          finish_reason: 'tool_calls',
+        },
+      ],
+    },
+    embeddings: {
+      input: [message('user', 'Grüß mich')],
+      output: [message('assistant', '[[0.25,-0.5]]')],
     },
   },
 });

@@ -6,7 +6,7 @@
 import { expect } from 'vitest';
 import { startFakeMistral } from './support/fake-mistral.ts';
 import { ARGUMENTS, TEXT } from './support/fake-server.ts';
-import { describeMatrix, digest, inputs, outputs } from './support/matrix.ts';
+import { describeMatrix, digest, inputs, message, outputs } from './support/matrix.ts';
 
 const MESSAGES =
   '{"messages":[{"content":"Be kind.","role":"system"},{"content":"Grüß mich","role":"user"}]}';
@@ -175,6 +175,36 @@ describeMatrix({
       'gen_ai.response.id': 'mod-1',
       'gen_ai.response.model': 'm-fake-2026',
       ...valued('[{"categories":{"violence":false},"categoryScores":{"violence":0.25}}]'),
+    },
+  },
+  texts: {
+    'tool call': {
+      input: [message('system', 'Be kind.'), message('user', 'Grüß mich')],
+      tools: [{ type: 'function', function: { name: 'weather', parameters: { type: 'object' } } }],
+      output: [
+        {
+          ...(message('assistant', {
+            type: 'tool_call',
+            id: 'call-1',
+            name: 'weather',
+            arguments: '{"city":"Köln"}',
+          }) as object),
+          finish_reason: 'tool_calls',
+        },
+      ],
+    },
+    embeddings: {
+      input: [message('user', 'Grüß mich')],
+      output: [message('assistant', '[[0.25,-0.5]]')],
+    },
+    'fim: plain': {
+      input: [message('user', 'a', 'b')],
+      output: [
+        {
+          ...(message('assistant', { type: 'reasoning', content: 'Greet back.' }, TEXT) as object),
+          finish_reason: 'stop',
+        },
+      ],
     },
   },
 });

@@ -6,7 +6,7 @@
 import { expect } from 'vitest';
 import { startFakeOllama } from './support/fake-ollama.ts';
 import { TEXT } from './support/fake-server.ts';
-import { describeMatrix, digest, inputs, outputs } from './support/matrix.ts';
+import { describeMatrix, digest, inputs, message, outputs } from './support/matrix.ts';
 
 const MESSAGES =
   '{"messages":[{"content":"Be kind.","role":"system"},{"content":"Grüß mich","role":"user"}]}';
@@ -146,6 +146,37 @@ describeMatrix({
       ...inputs('{"prompt":"Grüß mich"}', '{"model":"m-fake"}'),
       'gen_ai.request.model': 'm-fake',
       ...vectors('[0.25,-0.5]'),
+    },
+  },
+  texts: {
+    'tool call': {
+      input: [message('system', 'Be kind.'), message('user', 'Grüß mich')],
+      tools: [{ type: 'function', function: { name: 'weather' } }],
+      output: [
+        {
+          ...(message('assistant', {
+            type: 'tool_call',
+            id: 'call-1',
+            name: 'weather',
+            arguments: '{"city":"Köln"}',
+          }) as object),
+          finish_reason: 'stop',
+        },
+      ],
+    },
+    'generate: plain': {
+      system: [{ type: 'text', content: 'Be kind.' }],
+      input: [message('user', 'Grüß mich')],
+      output: [
+        {
+          ...(message('assistant', { type: 'reasoning', content: 'Greet back.' }, TEXT) as object),
+          finish_reason: 'stop',
+        },
+      ],
+    },
+    embed: {
+      input: [message('user', 'Grüß mich')],
+      output: [message('assistant', '[[0.25,-0.5]]')],
     },
   },
 });

@@ -65,6 +65,28 @@ export const cases: Cases<Anthropic> = {
       thinking: { type: 'adaptive' },
       metadata: { user_id: 'someone' },
     }),
+  'answer of a tool': ({ sdk, url }) =>
+    client(sdk, url).messages.create({
+      model: 'm-fake',
+      max_tokens: 64,
+      messages: [
+        { role: 'user', content: 'Sky?' },
+        {
+          role: 'assistant',
+          content: [
+            { type: 'thinking', thinking: 'Look.', signature: 'c2ln' },
+            { type: 'tool_use', id: 'call-1', name: 'weather', input: { city: 'Köln' } },
+          ],
+        },
+        {
+          role: 'user',
+          content: [
+            { type: 'tool_result', tool_use_id: 'call-1', content: 'blue' },
+            { type: 'image', source: { type: 'base64', media_type: 'image/png', data: '' } },
+          ],
+        },
+      ],
+    }),
   parse: ({ sdk, url }) =>
     client(sdk, url).messages.parse({
       ...body('m-json'),

@@ -114,6 +114,24 @@ export const cases: Cases<Genai> = {
         responseMimeType: 'application/json',
       }),
     ),
+  'answer of a tool': (app) =>
+    clientOf(app).models.generateContent({
+      ...body('m-fake'),
+      contents: [
+        { role: 'user', parts: [{ text: 'Sky?' }] },
+        {
+          role: 'model',
+          parts: [{ functionCall: { id: 'call-1', name: 'weather', args: { city: 'Köln' } } }],
+        },
+        {
+          role: 'user',
+          parts: [
+            { functionResponse: { id: 'call-1', name: 'weather', response: { sky: 'blue' } } },
+            { inlineData: { mimeType: 'image/png', data: '' } },
+          ],
+        },
+      ],
+    }),
   'prompt that is blocked': (app) => clientOf(app).models.generateContent(body('m-blocked')),
   'tool that the package runs': (app) =>
     clientOf(app).models.generateContent(body('m-tools', callable)),

@@ -52,6 +52,16 @@ export interface Matrix {
   readonly ownScope?: string;
   /** All attributes of the only span of a case, or of each of several in the order they end in, but `server.port`. */
   readonly whole?: Readonly<Record<string, Whole | readonly Whole[]>>;
+  /** What is kept of a case where text is asked for, of the first span; the attributes' JSON as values. */
+  readonly texts?: Readonly<Record<string, Texts>>;
+}
+
+/** Text of a call, as far as it has it. */
+export interface Texts {
+  readonly system?: unknown;
+  readonly input?: unknown;
+  readonly tools?: unknown;
+  readonly output?: unknown;
 }
 
 interface Run {
@@ -255,6 +265,28 @@ export function describeMatrix(matrix: Matrix): void {
     },
   );
 
+  if (matrix.texts !== undefined) {
+    it(
+      `keeps the text of ${matrix.target} where it is asked for`,
+      async () => {
+        const format = newest?.formats[0];
+        if (newest === undefined || format === undefined) throw new Error('no version');
+        const [full, plain] = await Promise.all([
+          run(matrix, newest, format, { [CAPTURE]: 'true' }),
+          bareRun(newest, format),
+        ]);
+        const kept = Object.keys(matrix.texts ?? {}).map((name) => [
+          name,
+          textsOf(ours(full.spans[name])[0]),
+        ]);
+        expect(Object.fromEntries(kept)).toEqual(matrix.texts);
+        expect(full.outcomes).toEqual(plain.outcomes);
+        expect(full.report.stats).toMatchObject({ open: 0, problems: {} });
+      },
+      RUN_MS,
+    );
+  }
+
   describe.each([['tracer'], ['start'], ['span']])(
     `${matrix.target} when our %s throws`,
     (fault) => {
@@ -299,6 +331,31 @@ export function describeMatrix(matrix: Matrix): void {
         number === row.version && format === row.format && loader === row.loader,
     );
   }
+}
+
+const CAPTURE = 'OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT';
+const TEXTS: Readonly<Record<keyof Texts, string>> = {
+  system: 'gen_ai.system_instructions',
+  input: 'gen_ai.input.messages',
+  tools: 'gen_ai.tool.definitions',
+  output: 'gen_ai.output.messages',
+};
+
+function textsOf(span: Recorded | undefined): unknown {
+  return Object.fromEntries(
+    Object.entries(TEXTS).flatMap(([key, name]) => {
+      const json = span?.attributes[name];
+      return typeof json === 'string' ? [[key, JSON.parse(json)]] : [];
+    }),
+  );
+}
+
+/** A message of one role, as it is kept where text is asked for. */
+export function message(role: string, ...parts: readonly unknown[]): unknown {
+  return {
+    role,
+    parts: parts.map((part) => (typeof part === 'string' ? { type: 'text', content: part } : part)),
+  };
 }
 
 function isSame(left: unknown, right: unknown): boolean {
