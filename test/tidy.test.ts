@@ -14,8 +14,6 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['instrumentation/targets/bedrock-answer.ts', 'sdks/bedrock.test'],
   ['instrumentation/targets/langchain-answer.ts', 'sdks/langchain.test'],
   ['instrumentation/targets/vercel-ai-answer.ts', 'sdks/vercel-ai.test'],
-  ['instrumentation/tool.ts', 'sdks/vercel-ai.test, sdks/langchain.test: tools of each kind'],
-  ['instrumentation/watch.ts', 'sdks/vercel-ai.test: every way to read what a provider answers'],
   ['index.ts', 'package.test: the root import throws and names the entry points'],
   ['semconv/index.ts', 'package.test loads every entry point; semconv.test uses it'],
   ['semconv/attributes.ts', 'generated; semconv.test compares it with the registry'],

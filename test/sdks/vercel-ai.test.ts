@@ -66,6 +66,7 @@ describeMatrix({
       formats: ['esm', 'cjs'],
       ends: {
         'tool call': 'complete',
+        'tool that answers': { absent: 'the tools of 5 are not hooked' },
         'tool that throws': 'complete',
         'stream of a tool call': 'complete',
         rerank: since(6),
@@ -82,6 +83,7 @@ describeMatrix({
     plain: 'complete',
     'with parameters': 'complete',
     'tool call': ['complete', 'complete'],
+    'tool that answers': ['complete', 'complete'],
     'tool that throws': ['complete', 'error RangeError'],
     'tool of the application': 'complete',
     'telemetry turned off': 'complete',
@@ -140,7 +142,7 @@ describeMatrix({
       'gen_ai.request.stream': true,
       'gen_ai.response.time_to_first_chunk': expect.any(Number),
     },
-    'tool call': [
+    'tool that answers': [
       expect.objectContaining({ 'gen_ai.response.finish_reasons': ['tool-calls'], ...CALLED }),
       {
         'gen_ai.operation.name': 'execute_tool',

@@ -122,6 +122,7 @@ export const cases = {
     const { toolResults, toolCalls } = await generateText(answering(sunny));
     return { toolResults, toolCalls };
   },
+  'tool that answers': async () => (await generateText(answering(sunny))).text,
   'tool that throws': async () => {
     const { content } = await generateText(
       answering(() => {
