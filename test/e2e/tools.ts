@@ -26,6 +26,8 @@ const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'sea
 
 /** The newest Jaeger that is a Go module: 2.13.0. Later ones have only tags of version 2, which no module path names. */
 const JAEGER_MODULE = 'github.com/jaegertracing/jaeger@v1.76.0';
+/** 1.7.0 looks at the condition of a put before it stores; later ones do both at once. */
+const VERSITYGW_MODULE = 'github.com/versity/versitygw/cmd/versitygw@v1.8.0';
 const BUILDER_MODULE = 'go.opentelemetry.io/collector/cmd/builder';
 
 /** The line that `go version` says, or undefined where there is no Go. */
@@ -131,14 +133,33 @@ export function goClientBinary(): string {
   return join(place, 'client');
 }
 
+/** An S3 server over a directory, with versions and Object Lock. */
+export function versitygwBinary(): string {
+  const ingredients = `${VERSITYGW_MODULE}${process.platform}${process.arch}`;
+  const place = cached('versitygw', ingredients, (dir) =>
+    run(dir, 'go', ['install', '-trimpath', VERSITYGW_MODULE], { GOBIN: dir }),
+  );
+  return join(place, 'versitygw');
+}
+
+/** A Python that has an S3 server in memory: `-m moto.server`. */
+export function motoPython(): string {
+  return join(pythonWith('moto', join(HERE, 'moto/requirements.txt')), 'venv/bin/python');
+}
+
 /** A Python with the packages of clients/python/requirements.txt. */
 export function pythonBinary(): string {
-  const requirements = join(HERE, 'clients/python/requirements.txt');
+  return join(
+    pythonWith('python', join(HERE, 'clients/python/requirements.txt')),
+    'venv/bin/python',
+  );
+}
+
+function pythonWith(name: string, requirements: string): string {
   const version = pythonVersion() ?? '';
-  const place = cached('python', `${readFileSync(requirements, 'utf8')}${version}`, (dir) => {
+  return cached(name, `${readFileSync(requirements, 'utf8')}${version}`, (dir) => {
     run(dir, 'python3', ['-m', 'venv', 'venv']);
     const quiet = ['--quiet', '--disable-pip-version-check'];
     run(dir, 'venv/bin/python', ['-m', 'pip', 'install', ...quiet, '-r', requirements]);
   });
-  return join(place, 'venv/bin/python');
 }
