@@ -5,6 +5,7 @@
  */
 import { type Attributes, SpanKind } from '@opentelemetry/api';
 import * as names from '../../semconv/index.ts';
+import { parseJson } from '../../semconv/messages.ts';
 import { AnswerOutput } from '../content.ts';
 import {
   type Answer,
@@ -88,12 +89,14 @@ function subscribe(): void {
   watchHooked(NAME, 'tool', ({ arguments: args }) => {
     const tool = property(args?.[0], 'tool');
     const details = property(args?.[0], 'details');
+    // JSON, as the model wrote it.
     const input = property(args?.[0], 'input');
+    const given = typeof input === 'string' ? (parseJson(input) ?? input) : input;
     const start = toolStart({
       name: property(tool, 'name'),
       id: property(property(details, 'toolCall'), 'callId'),
       description: property(tool, 'description'),
-      arguments: input,
+      arguments: given,
     });
     const invocation = startInvocation(start, new ToolAnswer());
     return {
@@ -204,7 +207,7 @@ function startCall(
       input: {
         content: { input, instructions },
         config: { model: name, modelSettings, tools, outputType, handoffs, prompt },
-        messages: () => input,
+        messages: () => messagesOf(input),
         ...(instructions !== undefined && {
           systemInstructions: () => [{ type: 'text', content: instructions }],
         }),
@@ -213,6 +216,35 @@ function startCall(
     },
     new ModelAnswer(signals),
   );
+}
+
+/** Items of a conversation as messages of the GenAI conventions. */
+function messagesOf(input: unknown): readonly unknown[] {
+  if (typeof input === 'string')
+    return [{ role: 'user', parts: [{ type: 'text', content: input }] }];
+  return listOf(input).map((item) => {
+    const [type, id, name] = ['type', 'callId', 'name'].map((key) => property(item, key));
+    if (type === 'function_call') {
+      const args = property(item, 'arguments');
+      const part = { type: 'tool_call', id, name, arguments: parseJson(String(args)) ?? args };
+      return { role: 'assistant', parts: [part] };
+    }
+    if (type === 'function_call_result') {
+      const part = { type: 'tool_call_response', id, response: property(item, 'output') };
+      return { role: 'tool', parts: [part] };
+    }
+    const content = property(item, 'content');
+    const parts =
+      typeof content === 'string'
+        ? [{ type: 'text', content }]
+        : listOf(content).map((part) => {
+            const text = property(part, 'text');
+            return text === undefined
+              ? { type: property(part, 'type') }
+              : { type: 'text', content: text };
+          });
+    return { role: property(item, 'role') ?? 'assistant', parts };
+  });
 }
 
 const REPORTED: readonly Field[] = [

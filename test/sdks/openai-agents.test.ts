@@ -72,7 +72,7 @@ describeMatrix({
         'gen_ai.tool.type': 'function',
         'gen_ai.tool.description': 'Tells the weather',
         'gen_ai.tool.call.id': 'call-1',
-        ...inputs(JSON.stringify(ARGUMENTS)),
+        ...inputs(ARGUMENTS),
         'aigov.output.digest': digest('"Köln: sun"'),
         'aigov.output.length': Buffer.byteLength('"Köln: sun"'),
         ...COMPLETE,
