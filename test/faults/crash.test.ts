@@ -12,13 +12,15 @@ import {
   type FaultyFiles,
   LOSSES,
   type Loss,
-  type MemoryDisk,
+  MemoryDisk,
   openFaultyFiles,
 } from '../support/faulty-files.ts';
 import { spansOfTraces } from '../support/otlp-proto.ts';
+import { randomOf, seedOfCommit } from '../support/random.ts';
 import {
   COUNTERS,
   codesOf,
+  DIR,
   emptyDisk,
   IN_PROCESS,
   judge,
@@ -232,6 +234,62 @@ describe('a crash in the recovery from a crash', () => {
     }
     // The crashes before did leave something to cut.
     expect(recoveries).toBeGreaterThan(3);
+  });
+});
+
+describe('the power goes', () => {
+  /** Selections of unsynced names and sectors tried at each step. */
+  const CHANCES = 6;
+
+  test('at any step of two lives: what was not synced is lost, torn by sectors, or there in another order', async () => {
+    const seed = seedOfCommit();
+    const random = randomOf(seed);
+    for (const life of ['first', 'second']) {
+      const begun = openWorld();
+      const disk = new MemoryDisk();
+      disk.putDirectory(DIR);
+      if (life === 'second') live(begun, disk, 'first');
+      const operations = operationsOf(disk, begun);
+      for (let at = 0; at < operations.length; at++) {
+        const world = copyOf(begun);
+        const dying = disk.copy();
+        dies(world, openFaultyFiles(dying, { at, kind: 'before', crashes: true }), life);
+        for (let chance = 0; chance < CHANCES; chance++) {
+          const where = `seed ${seed}: ${life} life, before ${at} ${operations[at]}, chance ${chance}`;
+          await expectRecovered(copyOf(world), dying.afterPowerLoss(random), 'next', where);
+        }
+      }
+    }
+  });
+
+  test('the disk would notice: a name or bytes that nobody synced can be lost, those synced never', () => {
+    const random = randomOf(1);
+    const disk = new MemoryDisk();
+    disk.putDirectory('/d');
+    const write = (path: string, isNameSynced: boolean): void => {
+      const file = disk.open(path, 'create');
+      disk.append(file, new Uint8Array(2000).fill(1));
+      disk.sync(file);
+      if (isNameSynced) disk.syncDirectory('/d');
+      disk.append(file, new Uint8Array(2000).fill(2));
+      disk.close(file);
+    };
+    write('/d/durable', true);
+    write('/d/named', false);
+    const seen = new Set<string>();
+    for (let chance = 0; chance < 200; chance++) {
+      const left = disk.afterPowerLoss(random);
+      const bytes = left.readAll('/d/durable')!;
+      expect(bytes.subarray(0, 2000)).toEqual(new Uint8Array(2000).fill(1));
+      seen.add(left.readAll('/d/named') === undefined ? 'name lost' : 'name kept');
+      const rest = new Set(bytes.subarray(2000));
+      seen.add(
+        bytes.length === 2000 ? 'bytes lost' : rest.has(0) ? 'sector of zeros' : 'bytes kept',
+      );
+    }
+    expect([...seen].sort()).toEqual(
+      ['bytes kept', 'bytes lost', 'name kept', 'name lost', 'sector of zeros'].sort(),
+    );
   });
 });
 

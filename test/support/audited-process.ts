@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseVerifier } from '../../exporter/log/note.ts';
+import { type Head, parseVerifier } from '../../exporter/log/note.ts';
 import type { Report } from '../../exporter/log/report.ts';
 import { type VerifiedRecord, verifyLog } from '../../exporter/log/verify.ts';
 import { nodePrimitives, sha256 } from '../../exporter/node/keys.ts';
@@ -76,8 +76,8 @@ export interface ReadLog {
   readonly names: readonly string[];
 }
 
-/** Reads and verifies a log directory that nobody writes to, by the key beside it. */
-export async function readLog(dir: string): Promise<ReadLog> {
+/** Reads and verifies a log directory that nobody writes to, by the key beside it, and by a head seen before. */
+export async function readLog(dir: string, minimumHead?: Head): Promise<ReadLog> {
   const vkey = readFileSync(join(dir, 'verifier'), 'utf8').trim();
   const verifier = parseVerifier(sha256, vkey);
   const records: VerifiedRecord[] = [];
@@ -89,7 +89,7 @@ export async function readLog(dir: string): Promise<ReadLog> {
         origin: verifier.name,
         verifiers: [verifier],
         selfAttested: true,
-        minimumHead: undefined,
+        minimumHead,
       },
       live: false,
       nowMs: undefined,

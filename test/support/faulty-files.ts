@@ -5,6 +5,7 @@
  */
 import { dirname } from 'node:path';
 import type { Files } from '../../exporter/node/files.ts';
+import type { Random } from './random.ts';
 
 /** What a crash leaves of bytes that were appended and not synced; names share their fate, `kept` by SIGKILL. */
 export type Loss = 'kept' | 'lost' | 'half' | 'zeros';
@@ -19,11 +20,25 @@ function failure(code: string, path: string): Error {
   return Object.assign(new Error(`${code}: ${path}`), { code });
 }
 
+/** What happened to the names of a directory that was not synced since. A file system does each whole or not at all. */
+type NameChange =
+  | { readonly change: 'made'; readonly path: string }
+  | { readonly change: 'named'; readonly path: string; readonly inode: Inode }
+  | {
+      readonly change: 'renamed';
+      readonly from: string;
+      readonly path: string;
+      readonly inode: Inode;
+    }
+  | { readonly change: 'removed'; readonly path: string };
+
 /** Files in memory. Directories are names that something begins with. */
 export class MemoryDisk implements Files {
   #names = new Map<string, Inode>();
   #syncedNames = new Map<string, Inode>();
+  #unsynced: NameChange[] = [];
   readonly #directories = new Set<string>(['/']);
+  readonly #syncedDirectories = new Set<string>(['/']);
   readonly #open = new Map<number, { readonly inode: Inode; readonly path: string }>();
   #lastFile = 2;
 
@@ -34,6 +49,7 @@ export class MemoryDisk implements Files {
       if (mode === 'read' || !this.#directories.has(dirname(path))) throw failure('ENOENT', path);
       inode = { bytes: new Uint8Array(), synced: new Uint8Array() };
       this.#names.set(path, inode);
+      this.#unsynced.push({ change: 'named', path, inode });
     } else if (mode === 'truncate') {
       inode.bytes = new Uint8Array();
     }
@@ -76,6 +92,9 @@ export class MemoryDisk implements Files {
       if (dirname(name) === path) this.#syncedNames.delete(name);
     for (const [name, inode] of this.#names)
       if (dirname(name) === path) this.#syncedNames.set(name, inode);
+    for (const directory of this.#directories)
+      if (dirname(directory) === path) this.#syncedDirectories.add(directory);
+    this.#unsynced = this.#unsynced.filter((change) => dirname(change.path) !== path);
   }
 
   rename(from: string, to: string): void {
@@ -83,10 +102,21 @@ export class MemoryDisk implements Files {
     if (inode === undefined) throw failure('ENOENT', from);
     this.#names.delete(from);
     this.#names.set(to, inode);
+    this.#unsynced.push({ change: 'renamed', from, path: to, inode });
+  }
+
+  /** A second name for a file. */
+  link(from: string, to: string): void {
+    const inode = this.#names.get(from);
+    if (inode === undefined) throw failure('ENOENT', from);
+    if (this.#names.has(to)) throw failure('EEXIST', to);
+    this.#names.set(to, inode);
+    this.#unsynced.push({ change: 'named', path: to, inode });
   }
 
   remove(path: string): void {
     if (!this.#names.delete(path)) throw failure('ENOENT', path);
+    this.#unsynced.push({ change: 'removed', path });
   }
 
   readAll(path: string): Uint8Array | undefined {
@@ -102,12 +132,20 @@ export class MemoryDisk implements Files {
   }
 
   makeDirectory(path: string): void {
-    for (let at = path; at !== dirname(at); at = dirname(at)) this.#directories.add(at);
+    const made: string[] = [];
+    for (let at = path; !this.#directories.has(at); at = dirname(at)) made.unshift(at);
+    for (const directory of made) {
+      this.#directories.add(directory);
+      this.#unsynced.push({ change: 'made', path: directory });
+    }
   }
 
   /** Puts a whole, durable file there: what somebody else did to the disk. */
   put(path: string, bytes: Uint8Array): void {
-    this.makeDirectory(dirname(path));
+    for (let at = dirname(path); at !== dirname(at); at = dirname(at)) {
+      this.#directories.add(at);
+      this.#syncedDirectories.add(at);
+    }
     const inode = { bytes, synced: bytes };
     this.#names.set(path, inode);
     this.#syncedNames.set(path, inode);
@@ -121,11 +159,58 @@ export class MemoryDisk implements Files {
   /** The disk as the next process finds it. Directories are durable, so that all loss is within them. */
   afterCrash(loss: Loss): MemoryDisk {
     const disk = new MemoryDisk();
-    for (const directory of this.#directories) disk.makeDirectory(directory);
+    for (const directory of this.#directories) disk.putDirectory(directory);
     for (const [path, inode] of loss === 'lost' ? this.#syncedNames : this.#names) {
       disk.put(path, survivor(inode, loss));
     }
     return disk;
+  }
+
+  /**
+   * The disk after the power went: of the changes to names that were not synced any may be there, each whole, in any
+   * selection; of bytes that were not synced any sectors. Directories are lost like files, with all that is in them.
+   */
+  afterPowerLoss(random: Random): MemoryDisk {
+    const names = new Map(this.#syncedNames);
+    const directories = new Set(this.#syncedDirectories);
+    // None, all, or each by chance: the ends are as likely to be wrong as what lies between.
+    const share = [0, 2, 1][random(3)]!;
+    for (const change of this.#unsynced) {
+      if (random(2) >= share) continue;
+      if (change.change === 'made') directories.add(change.path);
+      else if (change.change === 'removed') names.delete(change.path);
+      else {
+        if (change.change === 'renamed') names.delete(change.from);
+        names.set(change.path, change.inode);
+      }
+    }
+    const isThere = (directory: string): boolean =>
+      directory === '/' || (directories.has(directory) && isThere(dirname(directory)));
+    const disk = new MemoryDisk();
+    for (const directory of directories) {
+      if (isThere(directory)) disk.putDirectory(directory);
+    }
+    // One file with two names has one content.
+    const contents = new Map<Inode, Uint8Array>();
+    for (const [path, inode] of names) {
+      if (!isThere(dirname(path))) continue;
+      const bytes = contents.get(inode) ?? torn(inode, random);
+      contents.set(inode, bytes);
+      disk.put(path, bytes);
+    }
+    return disk;
+  }
+
+  /** Puts a durable directory there. */
+  putDirectory(path: string): void {
+    this.#directories.add(path);
+    this.#syncedDirectories.add(path);
+  }
+
+  /** Every directory and file, parents first. */
+  *entries(): Generator<{ readonly path: string; readonly bytes: Uint8Array | undefined }> {
+    for (const path of [...this.#directories].sort()) yield { path, bytes: undefined };
+    for (const [path, { bytes }] of this.#names) yield { path, bytes };
   }
 
   /** A copy that shares nothing with this one. */
@@ -150,6 +235,26 @@ function survivor({ bytes, synced }: Inode, loss: Loss): Uint8Array {
   const zeros = new Uint8Array(bytes.length);
   zeros.set(synced);
   return zeros;
+}
+
+const SECTOR_BYTE_LENGTH = 512;
+
+/** Bytes as a power cut leaves them: of what was not synced each sector is new, zeros, or what lay there before. */
+function torn({ bytes, synced }: Inode, random: Random): Uint8Array {
+  const grew = bytes.length > synced.length && equalStart(bytes, synced);
+  if (!grew) return (random(2) === 0 ? bytes : synced).slice();
+  const grown = bytes.length - synced.length;
+  const end = synced.length + [0, grown, random(grown + 1)][random(3)]!;
+  const left = bytes.slice(0, end);
+  const isWhole = random(3) === 0;
+  for (let at = synced.length; at < end && !isWhole; ) {
+    const next = Math.min(end, at - (at % SECTOR_BYTE_LENGTH) + SECTOR_BYTE_LENGTH);
+    const fate = random(4);
+    if (fate === 0) left.fill(0, at, next);
+    if (fate === 1) for (let byte = at; byte < next; byte++) left[byte] = random(256);
+    at = next;
+  }
+  return left;
 }
 
 function equalStart(bytes: Uint8Array, start: Uint8Array): boolean {

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `npm run faults`: the fault matrix, power cuts and random kills, with one count of spans acknowledged and lost at the
+ * end. What went wrong goes to stderr, and the exit status is 1 if anything did. test/faults/README.md says what is run.
+ */
+import { execFileSync } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import { FAULTS } from '../test/faults/faulty-node.ts';
+import { runKills } from '../test/faults/kills.ts';
+import { runMatrix } from '../test/faults/matrix.ts';
+import { runPowerCuts } from '../test/faults/power.ts';
+import { type Totals, writeTable } from '../test/faults/table.ts';
+import { seedOfCommit } from '../test/support/random.ts';
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
+    seed: { type: 'string' },
+    /** Runs of the matrix; all unless given. */
+    runs: { type: 'string' },
+    power: { type: 'string', default: '200' },
+    kills: { type: 'string', default: '100' },
+    seconds: { type: 'string' },
+  },
+});
+
+function countOf(name: 'seed' | 'runs' | 'power' | 'kills' | 'seconds', otherwise: number): number {
+  const text = values[name];
+  if (text === undefined) return otherwise;
+  if (!/^[0-9]{1,10}$/.test(text)) throw new TypeError(`--${name}: ${text} is no count`);
+  return Number(text);
+}
+
+const seed = countOf('seed', seedOfCommit());
+const endMs = performance.now() + countOf('seconds', Number.POSITIVE_INFINITY) * 1000;
+const isOver = (): boolean => performance.now() > endMs;
+const note = (text: string): void => {
+  process.stderr.write(`${text}\n`);
+};
+let failureCount = 0;
+const fail = (where: string, problems: readonly string[]): void => {
+  failureCount += problems.length;
+  for (const problem of problems) note(`${where}: ${problem}`);
+};
+
+note(`seed ${seed}`);
+let done = 0;
+const matrix = await runMatrix({
+  seed,
+  isOver,
+  runCountMax: countOf('runs', Number.POSITIVE_INFINITY),
+  onRun: ({ scenario, plan, problems }) => {
+    fail(`${scenario}, ${plan.fault} at ${plan.operation} (${plan.occurrence})`, problems);
+    if (++done % 100 === 0) note(`${done} runs of the matrix`);
+  },
+});
+const power = await runPowerCuts({
+  seed,
+  isOver,
+  cutCount: countOf('power', 0),
+  onCut: ({ where, problems }) => fail(where, problems),
+});
+const kills = await runKills({
+  seed,
+  isOver,
+  killCount: countOf('kills', 0),
+  onLog: ({ problems }) => fail('kills', problems),
+});
+
+const reached = matrix.results.filter(({ isReached }) => isReached);
+const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
+const totals: Totals = {
+  seed,
+  matrixRuns: reached.length,
+  powerCuts: power.cuts,
+  kills: kills.kills,
+  acknowledged:
+    sum(reached.map(({ acknowledged }) => acknowledged)) + power.acknowledged + kills.acknowledged,
+  lost: sum(matrix.results.map(({ lost }) => lost)) + power.lost + kills.lost,
+};
+const { acknowledged, lost } = totals;
+const runs = totals.matrixRuns + totals.powerCuts + totals.kills;
+const operations = matrix.operations.length;
+if (values.write) {
+  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD']).toString().trim();
+  writeTable(matrix, totals, commit);
+}
+if (values.json) {
+  const faults = FAULTS.length;
+  console.log(JSON.stringify({ operations, faults, runs, acknowledged, lost, seed }));
+} else {
+  console.log(`${operations} operations, ${FAULTS.length} faults, ${totals.matrixRuns} runs`);
+  console.log(`${totals.powerCuts} power cuts, ${totals.kills} kills`);
+  console.log(
+    `${kills.calls} calls that a provider saw, ${kills.unaccounted} the log says nothing of`,
+  );
+  console.log(`${acknowledged} spans acknowledged, ${lost} lost; seed ${seed}`);
+}
+process.exitCode = failureCount > 0 ? 1 : 0;
