@@ -22,10 +22,15 @@ const { values } = parseArgs({
     power: { type: 'string', default: '200' },
     kills: { type: 'string', default: '100' },
     seconds: { type: 'string' },
+    /** Processes at once. */
+    workers: { type: 'string', default: '2' },
   },
 });
 
-function countOf(name: 'seed' | 'runs' | 'power' | 'kills' | 'seconds', otherwise: number): number {
+function countOf(
+  name: keyof typeof values & ('seed' | 'runs' | 'power' | 'kills' | 'seconds' | 'workers'),
+  otherwise: number,
+): number {
   const text = values[name];
   if (text === undefined) return otherwise;
   if (!/^[0-9]{1,10}$/.test(text)) throw new TypeError(`--${name}: ${text} is no count`);
@@ -33,6 +38,7 @@ function countOf(name: 'seed' | 'runs' | 'power' | 'kills' | 'seconds', otherwis
 }
 
 const seed = countOf('seed', seedOfCommit());
+const workerCount = countOf('workers', 2);
 const endMs = performance.now() + countOf('seconds', Number.POSITIVE_INFINITY) * 1000;
 const isOver = (): boolean => performance.now() > endMs;
 const note = (text: string): void => {
@@ -49,6 +55,7 @@ let done = 0;
 const matrix = await runMatrix({
   seed,
   isOver,
+  workerCount,
   runCountMax: countOf('runs', Number.POSITIVE_INFINITY),
   onRun: ({ scenario, plan, problems }) => {
     fail(`${scenario}, ${plan.fault} at ${plan.operation} (${plan.occurrence})`, problems);
@@ -58,12 +65,14 @@ const matrix = await runMatrix({
 const power = await runPowerCuts({
   seed,
   isOver,
+  workerCount,
   cutCount: countOf('power', 0),
   onCut: ({ where, problems }) => fail(where, problems),
 });
 const kills = await runKills({
   seed,
   isOver,
+  workerCount,
   killCount: countOf('kills', 0),
   onLog: ({ problems }) => fail('kills', problems),
 });
