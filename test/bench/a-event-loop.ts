@@ -60,8 +60,19 @@ export const eventLoop: Bench = {
         );
       const ratio = (variant: 'direct' | 'through' | 'off', of: keyof Cost): number[] =>
         perRound([own(variant, of), own('stock', of)], (ours, stock) => ours / stock);
-      const loopNote = (variant: 'direct' | 'through' | 'off'): string =>
-        `${microseconds(own(variant, 'loopMicroseconds'))} us a span, stock ${microseconds(own('stock', 'loopMicroseconds'))}`;
+      const loopNote = (variant: 'direct' | 'through' | 'off'): string => {
+        const dropped = (which: 'stock' | 'through'): string => {
+          const count = found[which].reduce((sum, { droppedCount }) => sum + droppedCount, 0);
+          return count === 0
+            ? ''
+            : `; ${count} of ${rounds * load.spanCount} dropped by the stock queue, ${which}`;
+        };
+        return (
+          `${microseconds(own(variant, 'loopMicroseconds'))} us a span, stock ${microseconds(own('stock', 'loopMicroseconds'))}` +
+          dropped('stock') +
+          (variant === 'through' ? dropped('through') : '')
+        );
+      };
       rows.push(
         row({
           id: `A.${load.id}`,

@@ -30,6 +30,8 @@ export interface AppFound {
   readonly loopMicroseconds: number;
   readonly processMicroseconds: number;
   readonly seconds: number;
+  /** Spans that the stock processor dropped, alone or behind `through`: its queue was full. */
+  readonly droppedCount: number;
   readonly delayMs: { readonly p50: number; readonly p99: number; readonly p999: number };
 }
 
@@ -129,9 +131,6 @@ const seconds = (performance.now() - startMs) / 1000;
 const loopUsed = process.threadCpuUsage(loop);
 const allUsed = process.cpuUsage(all);
 
-if (isStock && exportedCount !== madeCount) {
-  throw new Error(`${madeCount - exportedCount} of ${madeCount} spans were dropped`);
-}
 if (audit !== undefined) {
   const { sealed, lost, started } = audit.capture.stats();
   if (lost > 0 || sealed !== madeCount) throw new Error(`${lost} of ${started} spans were lost`);
@@ -141,6 +140,7 @@ const found: AppFound = {
   loopMicroseconds: loopUsed.user + loopUsed.system,
   processMicroseconds: allUsed.user + allUsed.system,
   seconds,
+  droppedCount: isStock ? madeCount - exportedCount : 0,
   delayMs: { p50: percentile(50), p99: percentile(99), p999: percentile(99.9) },
 };
 console.log(JSON.stringify(found));

@@ -272,7 +272,13 @@ export async function runBenches(benches: readonly Bench[]): Promise<void> {
   const rows: Row[] = [];
   for (const bench of chosen) {
     context.say(`${bench.id}: ${bench.question}`);
-    rows.push(...(await bench.run(context)));
+    try {
+      rows.push(...(await bench.run(context)));
+    } catch (error) {
+      // The others have answers all the same.
+      context.say(`${bench.id} FAILED: ${error instanceof Error ? error.stack : String(error)}`);
+      process.exitCode = 1;
+    }
   }
   const isClean = git('status', '--porcelain', '--', 'exporter', 'semconv', 'test/bench') === '';
   const results: Results = {
@@ -286,4 +292,6 @@ export async function runBenches(benches: readonly Bench[]): Promise<void> {
   if (values.json) console.log(JSON.stringify(results));
   else print(results);
   if (values.write) write(results);
+  // What a failed benchmark left running must not keep this alive.
+  process.exit();
 }

@@ -86,6 +86,10 @@ export async function startSink(): Promise<Sink> {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  const kill = (): void => {
+    child.kill();
+  };
+  process.once('exit', kill);
   const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
   const { grpcPort, httpPort } = JSON.parse(line) as { grpcPort: number; httpPort: number };
   return {
@@ -94,8 +98,9 @@ export async function startSink(): Promise<Sink> {
     counted: async () =>
       (await (await fetch(`http://127.0.0.1:${httpPort}/counted`)).json()) as Counted,
     stop: async () => {
+      process.removeListener('exit', kill);
       const gone = once(child, 'exit');
-      child.kill();
+      kill();
       await gone;
     },
   };
