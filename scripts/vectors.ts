@@ -1579,6 +1579,13 @@ export function makeVectors(): Vector[] {
       'log.numbers',
     ],
     [
+      'continued-behind-unclean',
+      'a run begins where the log is not open, and this one is whole',
+      [opened, control(closedAt(0)), continued(0), control(RECOVERED, closedAt(0))],
+      'log.unclean-end',
+      'log.recovered-whole',
+    ],
+    [
       'continued-behind-closed',
       'nothing goes on behind closed',
       [calls(1), control(closedAt(1)), continued(1), calls(2), control(closedAt(2))],
@@ -1715,6 +1722,7 @@ export function makeVectors(): Vector[] {
     ['key-twice', false, f(9, f(1, 'aigov.sequence'), f(1, 'aigov.sequence'), f(2, hex('18 01')))],
     ['unknown-behind', false, f(9, f(1, 'aigov.sequence'), f(2, hex('18 01')), f(3, 'x'))],
     ['no-value', false, f(9, f(1, 'aigov.sequence'))],
+    ['empty-value-and-more', false, f(9, f(1, 'aigov.sequence'), f(2), hex('18 01'))],
     ['empty-value', false, f(9, f(1, 'aigov.sequence'), f(2))],
     ['length-not-minimal', false, f(9, f(1, 'aigov.sequence'), hex('12 8200 18 01'))],
     ['key-length-not-minimal', false, f(9, hex('0a 8e00'), 'aigov.sequence', f(2, hex('18 01')))],

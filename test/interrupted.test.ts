@@ -307,6 +307,18 @@ describe('nothing is said', () => {
     expect(endOn(disk, service.writer.size)).toBe(undefined);
   });
 
+  test('of a run that seems to begin where the same process opened its log again, or with another event', () => {
+    const disk = emptyDisk();
+    const service = new Service(disk).start(1).tell({ name: 'heartbeat', ...COUNTERS, highest: 1 });
+    service.reopen(1);
+    for (const run of [1, 2]) {
+      const other = disk.copy();
+      editJournal(other, (text) => text.replace('run 0', `run ${run}`));
+      expect(endOn(other, service.writer.size)).toBe(undefined);
+    }
+    expect(endOn(disk, service.writer.size)).toEqual([[1], 1, 0, 0]);
+  });
+
   test('of a run whose `opened` never got durable; that of the run before still counts', () => {
     const disk = emptyDisk();
     const { size } = new Service(disk).start(1).writer;

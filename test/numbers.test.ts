@@ -115,6 +115,12 @@ test('a writer that scatters its numbers costs no more memory than the bound', (
   expect([numbers.has(2), numbers.isFull]).toEqual([true, true]);
 });
 
+test('numbers that come backwards are one range, and so is what fills the hole between two', () => {
+  const numbers = new NumberRanges();
+  for (let number = 2 * NUMBER_RANGE_COUNT_MAX; number > 0; number--) numbers.add(number);
+  expect([numbers.isFull, numbers.missing(2 * NUMBER_RANGE_COUNT_MAX).count]).toEqual([false, 0]);
+});
+
 describe('aigov.sequence of an entry', () => {
   const attribute = (key: string, value: Uint8Array) => f(9, f(1, key), f(2, value));
   const entryOf = (...fields: readonly Uint8Array[]) =>
@@ -165,6 +171,7 @@ describe('aigov.sequence of an entry', () => {
     ['a value before its key', f(9, f(2, int(7)), f(1, 'aigov.sequence'))],
     ['no value', f(9, f(1, 'aigov.sequence'))],
     ['an empty value', f(9, f(1, 'aigov.sequence'), f(2))],
+    ['an empty value, and a foreign field', f(9, f(1, 'aigov.sequence'), f(2), int(7))],
     [
       'a length that is not minimal',
       f(9, f(1, 'aigov.sequence'), Uint8Array.of(0x12, 0x82, 0, 0x18, 7)),

@@ -1179,6 +1179,13 @@ describe('numbers of a process (invariant 8)', () => {
       missing(1, 3, '2'),
     ],
     [
+      'who goes on from a closed log begins anew, whatever was before',
+      ['restart', closed(0), 'reopened', recovered, closed(0)],
+      'incomplete',
+      UNCLEAN,
+      `log.recovered-whole: ${CUT}`,
+    ],
+    [
       'who goes on from a closed log begins anew',
       [[1], closed(1), 'reopened', [2], closed(2)],
       'incomplete',

@@ -27,7 +27,7 @@ import {
   SEGMENT_BYTE_LENGTH_MAX,
 } from '../log/limits.ts';
 import { type Hash, leafHash, NO_LINK, Tree } from '../log/merkle.ts';
-import { encodeCheckpointText, encodeNote, type Head, parseCheckpoint } from '../log/note.ts';
+import { encodeCheckpointText, encodeNote, type Head } from '../log/note.ts';
 import { parseSegmentName, readFrame, segmentName } from '../log/segment.ts';
 import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
 import { type Signer, sha256 } from './keys.ts';
@@ -100,7 +100,7 @@ export class LogWriter {
   #link: Hash = NO_LINK;
   #sealedMs = 0;
   #signed: Head = { size: 0, root: this.#tree.root() };
-  /** The newest checkpoint on disk; its size is 0 where there is none. */
+  /** The newest checkpoint of this writer; one of the writer before is signed again where its size is asked for. */
   #checkpoint: { size: number; note: Uint8Array } = { size: 0, note: new Uint8Array() };
   /** The segment being written: its file, first record index and bytes. */
   #file = -1;
@@ -289,7 +289,6 @@ export class LogWriter {
     if (checkpoint !== undefined) {
       const problem = problemOfCheckpoint(checkpoint, this.#options.signer.verifier, this.#signed);
       if (problem !== undefined) throw new DamagedLogError(problem);
-      this.#checkpoint = { size: parseCheckpoint(checkpoint).size, note: checkpoint };
     }
     this.#readSegments(names);
     const recovered = this.#readRecovery();

@@ -95,7 +95,11 @@ async function verify(
 }
 
 for (const kind of SERVERS) {
-  describe.skipIf(kind.lacks !== undefined)(kind.name, () => {
+  if (kind.lacks !== undefined) {
+    console.warn(`NOT RUN: ${kind.name}: ${kind.lacks}`);
+    continue;
+  }
+  describe(kind.name, () => {
     let server: S3Server;
     let count = 0;
     const newBucket = async (): Promise<string> => {
