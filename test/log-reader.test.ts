@@ -223,6 +223,26 @@ describe('finished segments', () => {
     expect(found.map(({ firstIndex, nextIndex }) => [firstIndex, nextIndex])).toEqual(expected);
     for (const { path, byteLength } of found) expect(readFileSync(path).length).toBe(byteLength);
   });
+
+  test('of a closed log also its last one, and nothing that another writer begins behind it', async () => {
+    const endsOf = async (closedSize: number): Promise<(readonly [number, number])[]> => {
+      const found = finishedSegments(
+        dir,
+        () => 0,
+        () => closedSize,
+      );
+      return (await listOf(found)).map(({ firstIndex, nextIndex }) => [firstIndex, nextIndex]);
+    };
+    expect(await endsOf(7)).toEqual([
+      [0, 3],
+      [3, 6],
+      [6, 7],
+    ]);
+    expect(await endsOf(6)).toEqual([
+      [0, 3],
+      [3, 6],
+    ]);
+  });
 });
 
 describe('following', () => {

@@ -6,11 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ReceiptEvent } from '../exporter/log/control.ts';
-import { parseCheckpoint } from '../exporter/log/note.ts';
+import { parseCheckpoint, parseVerifier } from '../exporter/log/note.ts';
 import { S3Archive } from '../exporter/node/archive-s3.ts';
+import { findArchivedLogs, verifyArchivedLog } from '../exporter/node/archive-verify.ts';
 import { checkpointKey } from '../exporter/node/archiver.ts';
 import { openAuditWith } from '../exporter/node/audit.ts';
 import { type ConfigInput, readConfig } from '../exporter/node/config.ts';
+import { sha256 } from '../exporter/node/keys.ts';
 import { compareWithArchive, newestArchived, sealedReceipts } from '../exporter/node/place.ts';
 import { readLog, startAudited } from './support/audited-process.ts';
 import { BUCKET, FakeS3 } from './support/fake-s3.ts';
@@ -120,8 +122,7 @@ describe('a log compared with its archive', () => {
       const bytes = Buffer.from(`not looked at: ${older}`);
       s3.add(checkpointKey(ORIGIN, older, bytes), bytes);
     }
-    const sha256 = new Uint8Array(32);
-    const what = { segment: 0, size, byteLength: 1, sha256, key: 'k' };
+    const what = { segment: 0, size, byteLength: 1, sha256: new Uint8Array(32), key: 'k' };
     const receipts: ReceiptEvent[] = [{ name: 'receipt', archive: archive.name, ...what }];
     const askedFor = async (of: readonly ReceiptEvent[]): Promise<number> => {
       s3.asked.length = 0;
@@ -158,8 +159,7 @@ describe('a process that archives in a bucket', () => {
     const dir = newDir();
     const app = startAudited({ config: config(dir), spanCount: 20, end: 'shutdown' });
     expect(await app.ended()).toMatchObject({ code: 0 });
-    const [receipt, ...more] = await sealedReceipts(join(dir, '0'));
-    expect(more).toEqual([]);
+    const [receipt] = await sealedReceipts(join(dir, '0'));
     expect(receipt).toMatchObject({
       archive: `s3://${BUCKET} at ${s3.endpoint}`,
       key: `${ORIGIN}/segments/00000000000000000000.seg`,
@@ -169,6 +169,35 @@ describe('a process that archives in a bucket', () => {
     expect(report.verdict).toBe('valid');
     const kept = [...s3.objects.values()].map(([version]) => version?.mode);
     expect(kept).toEqual(kept.map(() => 'COMPLIANCE'));
+  });
+
+  test('leaves an archive that verifies when nothing else is left, its end included', async () => {
+    const dir = newDir();
+    const more = { segment: { byteLengthMax: 4096 } };
+    for (let run = 0; run < 2; run++) {
+      const task = { config: { ...config(dir), ...more }, spanCount: 50, end: 'shutdown' } as const;
+      expect(await startAudited(task).ended()).toMatchObject({ code: 0, errors: '' });
+    }
+    const verifier = parseVerifier(sha256, readFileSync(join(dir, '0', 'verifier'), 'utf8').trim());
+    rmSync(dir, { recursive: true });
+    const { store } = archive;
+    expect(await findArchivedLogs(store)).toEqual({ origins: [ORIGIN], foreign: [] });
+    const { report } = await verifyArchivedLog({
+      store,
+      origin: ORIGIN,
+      trust: {
+        origin: ORIGIN,
+        verifiers: [verifier],
+        selfAttested: false,
+        minimumHead: undefined,
+      },
+      wanted: { mode: 'COMPLIANCE', minimumDays: 184 },
+      // Long after: a log that was closed is never silent.
+      nowMs: Date.now() + 30 * 86_400_000,
+    });
+    expect(report.findings).toEqual([]);
+    expect(report).toMatchObject({ verdict: 'valid', entries: 100 });
+    expect(Object.values(s3.contents()).every((versions) => versions.length === 1)).toBe(true);
   });
 
   test('whose store is away seals all the same, and signs nothing', async () => {

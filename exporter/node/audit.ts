@@ -134,6 +134,7 @@ function audit(
       await capture.shutdown();
       const status = await flush(deadlineMs);
       closeSync();
+      if (sealing instanceof SealingClient) await sealing.ended(deadlineMs ?? FLUSH_DELAY_MS);
       return status;
     },
     closeSync,

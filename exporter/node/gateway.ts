@@ -130,6 +130,7 @@ export async function openGateway(config: Config, hooks: GatewayHooks = {}): Pro
     await sealing.flush(Math.min(FLUSH_DELAY_MS, delayMs), counters());
     closeLog();
     process.removeListener('exit', closeLog);
+    await sealing.ended(Math.min(FLUSH_DELAY_MS, delayMs));
     refusals.close();
     metrics.close();
     await listening.admin?.drain(0);

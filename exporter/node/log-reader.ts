@@ -154,21 +154,28 @@ export async function sizeOf(dir: string): Promise<number> {
   }
 }
 
-/** Segments before the one that begins at `current`. */
+/**
+ * Segments before the one that begins at `current`; of a log that was closed, also the one that ends it: the next
+ * writer begins one of its own.
+ * @param closedSize records of the closed log; undefined while it is written
+ */
 export async function* finishedSegments(
   dir: string,
   current: () => number,
+  closedSize: () => number | undefined = () => undefined,
 ): AsyncGenerator<FinishedSegment, void, undefined> {
   const firsts = (await namesIn(join(dir, 'segments')))
     .map(parseSegmentName)
     .filter((index) => index !== undefined);
   for (const [position, firstIndex] of firsts.entries()) {
-    const nextIndex = firsts[position + 1];
-    if (nextIndex === undefined || nextIndex > current()) return;
+    const size = closedSize();
+    if (size !== undefined && firstIndex >= size) return;
+    const nextIndex = firsts[position + 1] ?? size;
+    if (nextIndex === undefined || nextIndex > (size ?? current())) return;
     const path = join(dir, 'segments', segmentName(firstIndex));
     const file = await open(path, 'r');
-    const { size } = await file.stat().finally(() => file.close());
-    yield { firstIndex, nextIndex, path, byteLength: size };
+    const { size: byteLength } = await file.stat().finally(() => file.close());
+    yield { firstIndex, nextIndex, path, byteLength };
   }
 }
 

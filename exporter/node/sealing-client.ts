@@ -15,6 +15,7 @@ import {
 import type { GapEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
 import { type RecordSource, WRITER_SOURCE } from '../log/header.ts';
 import { causeOf, type OtlpKind } from './otlp-config.ts';
+import { TIMER_MS_MAX } from './pacer.ts';
 import type { SealOutcome } from './pending.ts';
 import {
   type ConsumerStatus,
@@ -243,6 +244,7 @@ export class SealingClient extends SealingPeer {
   /** How other threads of this process find the sealing thread. */
   readonly meeting: Meeting;
   readonly #worker: Worker;
+  readonly #exit: Promise<void>;
 
   /**
    * Blocks until the log is open: a service must not run on unaudited because nobody waited for the answer.
@@ -265,7 +267,12 @@ export class SealingClient extends SealingPeer {
       name: 'sealspan',
     });
     this.#worker.on('error', (error) => this.#fail(causeOf(error)));
-    this.#worker.on('exit', () => this.#fail('the sealing thread ended'));
+    this.#exit = new Promise((resolve) => {
+      this.#worker.on('exit', () => {
+        this.#fail('the sealing thread ended');
+        resolve();
+      });
+    });
     try {
       this.state = this.awaitOpen(config.dir);
     } catch (error) {
@@ -286,6 +293,18 @@ export class SealingClient extends SealingPeer {
     Atomics.wait(this.slots, SLOT_STATE, STATE_OPEN, CLOSE_DELAY_MS_MAX);
     this.hearAll();
     this.end(CLOSED);
+  }
+
+  /** Resolves once the sealing thread has archived the end of the closed log, or the deadline is over. */
+  async ended(deadlineMs: number): Promise<void> {
+    this.#worker.ref();
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, Math.min(deadlineMs, TIMER_MS_MAX));
+    });
+    await Promise.race([this.#exit, deadline]);
+    clearTimeout(timer);
+    this.#worker.unref();
   }
 
   #fail(cause: string): void {

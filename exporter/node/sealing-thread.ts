@@ -58,6 +58,8 @@ interface ThreadData {
 const COMPARE_DELAY_MS = 10_000;
 /** How long the application's other threads may take to send what they have before the log is closed. */
 const DRAIN_DELAY_MS = 1_000;
+/** How long the end of a closed log may take to be archived. */
+const CLOSE_DELAY_MS = 10_000;
 /** Calls that still run when a process ends in order are told one by one, up to here; the rest as ranges of numbers. */
 const INTERRUPTED_COUNT_MAX = 4096;
 /** The thread that started this one, beside those that joined. */
@@ -82,6 +84,8 @@ class SealingThread {
   #maySign = true;
   #members: Members | undefined;
   #checkpointSize = 0;
+  /** Records of the log once it is closed, all under a signature. */
+  #closedSize: number | undefined;
   #checkpointedAtMs: number | undefined;
 
   constructor(data: ThreadData) {
@@ -226,7 +230,12 @@ class SealingThread {
       this.#archiver = openArchiver({
         archive: this.#archive,
         origin,
-        finishedSegments: () => finishedSegments(dir, () => sealer.currentSegment),
+        finishedSegments: () =>
+          finishedSegments(
+            dir,
+            () => sealer.currentSegment,
+            () => this.#closedSize,
+          ),
         checkpoint: (size) => {
           if (this.#checkpointSize < size) return undefined;
           const bytes =
@@ -235,6 +244,8 @@ class SealingThread {
         },
         receipts,
         onReceipt: (receipt) => {
+          // A log that is closed takes no receipt: the next start puts the segment again, finds it, and seals one.
+          if (this.#closedSize !== undefined) return;
           sealer.sealReceipt(receipt);
           removeSegmentCheckpoints(nodeFiles, dir, receipt.size);
         },
@@ -325,11 +336,14 @@ class SealingThread {
     sealer.count(sumCounters([...this.#counters.values()], highestNumber(this.#meeting)));
     this.#sealer = undefined;
     const isDurable = sealer.close(this.#interrupted.slice(0, INTERRUPTED_COUNT_MAX));
+    if (isDurable && this.#checkpointSize === sealer.size) this.#closedSize = sealer.size;
     // A crash before this line: the next start finds the run closed, and the journals of no interest.
     if (isDurable && this.#place !== undefined) removeJournals(nodeFiles, this.#place.dir);
     this.#place?.lock.release();
     this.#members?.close();
     this.#enter(STATE_CLOSED);
+    // Whoever has the time to wait for this thread finds the end of the log archived; a process that exits does not.
+    if (this.#closedSize !== undefined) await this.#archiver?.flush(CLOSE_DELAY_MS);
     void Promise.all([this.#forwarder?.close(), this.#archiver?.close()]).then(() => {
       this.#client?.close();
       this.#archive?.close();
