@@ -4,7 +4,8 @@
  * is left. Method: two servers that are not ours, each asked first what it does; services that are killed; logs that
  * are wiped; and attacks by whoever has the bucket's keys, as far as each server lets them.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -19,6 +20,7 @@ import { runVerifyArchive } from '../../exporter/cli/verify-archive.ts';
 import { probeArchive } from '../../exporter/node/archive-probe.ts';
 import { S3Archive } from '../../exporter/node/archive-s3.ts';
 import { type ArchivedLog, archiveLog } from '../support/archived-log.ts';
+import { startAudited } from '../support/audited-process.ts';
 import { ACCESS_KEY, type S3Server, SECRET_KEY, SERVERS } from './s3.ts';
 import { killAll } from './services.ts';
 
@@ -32,6 +34,11 @@ afterAll(async () => {
   for (const { name, lacks } of SERVERS)
     if (lacks !== undefined) console.log(`not run: ${name}: ${lacks}`);
 });
+
+/** Spans of the round trip. */
+const SPAN_COUNT = Number(process.env.E2E_S3_SPANS ?? 50_000);
+/** Node with the SDK, and a few segments in flight; whatever the number of spans. */
+const RSS_MIB_MAX = 400;
 
 /** What a bucket without a policy lets its owner do beside an archive: no server here has policies that know locks. */
 const WITHOUT_POLICY = {
@@ -115,6 +122,52 @@ for (const kind of SERVERS) {
       expect(Object.fromEntries(wrong.map(({ name, status }) => [name, status]))).toEqual({
         ...WITHOUT_POLICY,
         ...WRONG[kind.name],
+      });
+    });
+
+    describe('a service whose disk is lost', () => {
+      const MAIN = join(import.meta.dirname, '../../exporter/cli/main.ts');
+      /** Has the command say at its end how much memory it had at most. */
+      const TELL_MEMORY =
+        'data:text/javascript,process.on("exit",()=>console.error("RSS",process.resourceUsage().maxRSS))';
+
+      test(`has its ${SPAN_COUNT} spans in the archive, and they verify in constant memory`, async () => {
+        const bucket = await newBucket();
+        const dir = mkdtempSync(join(home, 'log-'));
+        const { endpoint } = server;
+        const config = {
+          dir,
+          origin: 'example.org/claims',
+          pendingByteLengthMax: 4 * 1024 ** 3,
+          segment: { byteLengthMax: 2 * 1024 * 1024 },
+          archive: { s3: { bucket, prefix: 'logs', endpoint, pathStyle: true } },
+        } as const;
+        const startedMs = performance.now();
+        for (const spanCount of [SPAN_COUNT, 0, 0]) {
+          // What was not archived when the service had no more time, the next start archives.
+          const app = startAudited({ config, spanCount, end: 'shutdown' });
+          expect(await app.ended()).toMatchObject({ code: 0, errors: '' });
+        }
+        const archivedMs = performance.now() - startedMs;
+        const vkey = readFileSync(join(dir, '0/verifier'), 'utf8').trim();
+        rmSync(dir, { recursive: true });
+        const trustPath = join(mkdtempSync(join(home, 'trust-')), 'trust.yaml');
+        writeFileSync(trustPath, `logs:\n  - { origin: example.org/claims/0, key: ${vkey} }\n`);
+        const verifyMs = performance.now();
+        const args = ['verify', `s3://${bucket}/logs`, '--endpoint', endpoint, '--path-style'];
+        const ended = spawnSync(
+          process.execPath,
+          ['--import', TELL_MEMORY, MAIN, ...args, '--trust', trustPath, '--json'],
+          { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 },
+        );
+        const report = JSON.parse(ended.stdout) as { entries: number; findings: unknown[] };
+        expect([ended.status, report.findings, report.entries]).toEqual([0, [], SPAN_COUNT]);
+        const rss = Number(/RSS (\d+)/.exec(ended.stderr)?.[1]) / 1024;
+        console.log(
+          `${kind.name}: ${SPAN_COUNT} spans sealed and archived in ${Math.round(archivedMs)} ms, ` +
+            `verified in ${Math.round(performance.now() - verifyMs)} ms with ${Math.round(rss)} MiB`,
+        );
+        expect(rss).toBeLessThan(RSS_MIB_MAX);
       });
     });
 
