@@ -14,9 +14,10 @@ import { JoinedSealing, offeredSealing, offerSealing } from './handover.ts';
 import { beginJournal, IntentJournal, type IntentRecord } from './intents.ts';
 import { interruptedEvent } from './interrupted.ts';
 import { boundedOpen } from './members.ts';
+import { causeOf } from './otlp-config.ts';
 import type { ConsumerStatus, Ending, Meeting, SealingConfig, SealingState } from './protocol.ts';
 import type { LiveSpanLike } from './sdk-shapes.ts';
-import { IN_PROCESS, SealingClient } from './sealing-client.ts';
+import { IN_PROCESS, SealingClient, StartError } from './sealing-client.ts';
 
 export interface AuditHooks {
   /** May set attributes on a governed span that just started; what it throws is counted, never passed on. */
@@ -82,7 +83,7 @@ function audit(
 ): Audit {
   const isSync = config.mode === 'sync';
   const numbers = new BigInt64Array(meeting.numbers);
-  const calls = new RunningCalls(sealing.state, isSync);
+  const calls = openCalls(sealing, isSync, onClosed);
   const capture = createCapture({
     submit: (chunk) => {
       const outcome = sealing.submit(chunk.bytes, IN_PROCESS, countersOf(capture));
@@ -143,6 +144,31 @@ function audit(
 
 /** Calls that still run when a process ends in order are told one by one, up to here; the rest as ranges of numbers. */
 const INTERRUPTED_COUNT_MAX = 4096;
+
+/** @throws StartError where the journal can not be written: calls that nobody could tell of must not be made */
+function openCalls(
+  sealing: SealingClient | JoinedSealing,
+  isSync: boolean,
+  onClosed: () => void,
+): RunningCalls {
+  try {
+    return new RunningCalls(sealing.state, isSync);
+  } catch (error) {
+    sealing.closeSync({ counters: NO_COUNTERS, interrupted: [] });
+    onClosed();
+    const { logDirectory } = sealing.state;
+    throw new StartError('io', `${logDirectory}: no journal of calls (${causeOf(error)})`);
+  }
+}
+
+const NO_COUNTERS: WriterCounters = {
+  started: 0,
+  ended: 0,
+  sealed: 0,
+  lost: 0,
+  highest: 0,
+  open: '',
+};
 
 /** Calls that started and are not settled: in the journal for a process that is killed, in the log at an end in order. */
 class RunningCalls {

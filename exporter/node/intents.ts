@@ -139,8 +139,13 @@ export class IntentJournal {
 
   /** Gives the file back; what is written later goes nowhere. */
   close(): void {
-    if (this.#file >= 0) this.#options.files.close(this.#file);
+    const file = this.#file;
     this.#file = -1;
+    try {
+      if (file >= 0) this.#options.files.close(file);
+    } catch {
+      // What was written is written; the log must be closed all the same.
+    }
   }
 
   /** A journal that lacks a call must not be read as one that has all: none is better, for it is missed. */

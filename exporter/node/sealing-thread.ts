@@ -105,6 +105,8 @@ class SealingThread {
       this.#enter(STATE_OPEN);
       this.#answer({ type: 'open', state });
     } catch (error) {
+      // Before the lock is free: nobody else may write where this one still could.
+      this.#sealer?.close();
       this.#place?.lock.release();
       this.#enter(STATE_FAILED);
       this.#answer({ type: 'failed', ...this.#failureOf(error) });
@@ -181,7 +183,7 @@ class SealingThread {
     });
     this.#sealer = sealer;
     // What they told is sealed.
-    removeJournals(nodeFiles, place.dir, run);
+    this.#removeJournals(place.dir, run);
     await this.#openConsumers(place.dir, origin, sealer, receipts);
     return { origin, logDirectory: place.dir, run, vkey: signer.vkey, keyCreated };
   }
@@ -329,6 +331,15 @@ class SealingThread {
     timer.unref();
   }
 
+  /** Journals that can not be removed are of no harm: what they told of is sealed, and the next start sees that. */
+  #removeJournals(dir: string, exceptRun?: number): void {
+    try {
+      removeJournals(nodeFiles, dir, exceptRun);
+    } catch (error) {
+      this.#report('journal', causeOf(error));
+    }
+  }
+
   /** The process may be waiting in its `exit` handler, where its other threads still run. */
   async #close(sealer: Sealer): Promise<void> {
     await this.#members?.drain(DRAIN_DELAY_MS);
@@ -338,7 +349,7 @@ class SealingThread {
     const isDurable = sealer.close(this.#interrupted.slice(0, INTERRUPTED_COUNT_MAX));
     if (isDurable && this.#checkpointSize === sealer.size) this.#closedSize = sealer.size;
     // A crash before this line: the next start finds the run closed, and the journals of no interest.
-    if (isDurable && this.#place !== undefined) removeJournals(nodeFiles, this.#place.dir);
+    if (isDurable && this.#place !== undefined) this.#removeJournals(this.#place.dir);
     this.#place?.lock.release();
     this.#members?.close();
     this.#enter(STATE_CLOSED);
