@@ -26,7 +26,10 @@ export interface TrustFile {
   readonly logs: readonly TrustedLog[];
   /** How objects of an archive are to be locked. */
   readonly lock: WantedLock;
-  /** Remembers the head of a log that was just verified, if it is larger than the one known. */
+  /**
+   * Remembers the head of a log that was just verified, if it is larger than the one known.
+   * @throws ConfigError where the file has no place for it
+   */
   remember(origin: string, head: Head): void;
 }
 
@@ -52,13 +55,16 @@ const schema = z.strictObject({
 /** @throws ConfigError naming the file and what is wrong in it */
 export function openTrustFile(path: string): TrustFile {
   let document: Document;
+  let value: unknown;
   try {
     document = parseDocument(readFileSync(path, 'utf8'));
     if (document.errors[0] !== undefined) throw document.errors[0];
+    // Aliases are followed here: to nowhere, or to more than anybody wrote.
+    value = document.toJS({ maxAliasCount: 100 });
   } catch (error) {
     throw new ConfigError(`${path}: ${causeOf(error)}`);
   }
-  const parsed = schema.safeParse(document.toJS());
+  const parsed = schema.safeParse(value);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
     throw new ConfigError(`${path}: ${issue.path.join('.')}: ${issue.message}`);
@@ -87,8 +93,13 @@ export function openTrustFile(path: string): TrustFile {
     remember: (origin, head) => {
       const index = logs.findIndex((log) => log.origin === origin);
       if (index < 0 || (logs[index]!.head?.size ?? 0) >= head.size) return;
-      document.setIn(['logs', index, 'head', 'size'], head.size);
-      document.setIn(['logs', index, 'head', 'root'], encodeBase64(head.root));
+      try {
+        document.setIn(['logs', index, 'head', 'size'], head.size);
+        document.setIn(['logs', index, 'head', 'root'], encodeBase64(head.root));
+      } catch (error) {
+        // Such as where the log is an alias of another: there is no place of its own to write to.
+        throw new ConfigError(`${path}: logs.${index}: can not hold a head (${causeOf(error)})`);
+      }
       // A crash before this is done leaves the older head, which the log still extends.
       replaceFile(nodeFiles, path, new TextEncoder().encode(document.toString()));
     },
