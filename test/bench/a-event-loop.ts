@@ -26,6 +26,8 @@ const LOADS: readonly Load[] = [
   { id: '64k.paced', what: '64 kB, 200/s', byteLength: 65_536, spanCount: 1600, rate: 200 },
 ];
 const VARIANTS = ['none', 'stock', 'direct', 'through', 'off'] as const;
+/** Ways of forwarding that are told beside the one that has an aim. */
+const BESIDE = ['through', 'off'] as const;
 const AIM = { most: 0.5 };
 
 export const eventLoop: Bench = {
@@ -84,7 +86,7 @@ export const eventLoop: Bench = {
           note: loopNote('direct'),
         }),
       );
-      for (const variant of ['through', 'off'] as const) {
+      for (const variant of BESIDE) {
         rows.push(
           row({
             id: `A.${load.id}.${variant}`,

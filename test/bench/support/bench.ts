@@ -157,6 +157,14 @@ function git(...args: readonly string[]): string {
   }
 }
 
+function commitOf(): Pick<Results, 'commit' | 'committed'> {
+  const isClean = git('status', '--porcelain', '--', 'exporter', 'semconv', 'test/bench') === '';
+  return {
+    commit: `${git('rev-parse', '--short', 'HEAD') || 'unknown'}${isClean ? '' : ' and changes'}`,
+    committed: git('show', '-s', '--format=%cI', 'HEAD'),
+  };
+}
+
 function machine(): string {
   const [cpu] = cpus();
   const memory = Math.round(totalmem() / 2 ** 30);
@@ -241,7 +249,12 @@ export async function runBenches(benches: readonly Bench[]): Promise<void> {
   mkdirSync(parent, { recursive: true });
   const dir = mkdtempSync(join(parent, '.sealspan-bench-'));
   process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      console.error(`ended by ${signal}`);
+      process.exit(1);
+    });
+  }
   let count = 0;
   const context: Context = {
     dir: (name) => {
@@ -269,23 +282,27 @@ export async function runBenches(benches: readonly Bench[]): Promise<void> {
   }
 
   const loadBefore = load();
+  // Of the sources as they are now, which is what is measured: hours later there may be others.
+  const commit = commitOf();
   const rows: Row[] = [];
   for (const bench of chosen) {
     context.say(`${bench.id}: ${bench.question}`);
     try {
-      rows.push(...(await bench.run(context)));
+      const found = await bench.run(context);
+      rows.push(...found);
+      for (const { id, value, unit, spread } of found) {
+        context.say(`  ${id} ${value} ${unit} (${spread.low} to ${spread.high})`);
+      }
     } catch (error) {
       // The others have answers all the same.
       context.say(`${bench.id} FAILED: ${error instanceof Error ? error.stack : String(error)}`);
       process.exitCode = 1;
     }
   }
-  const isClean = git('status', '--porcelain', '--', 'exporter', 'semconv', 'test/bench') === '';
   const results: Results = {
     machine: machine(),
     node: process.version,
-    commit: `${git('rev-parse', '--short', 'HEAD') || 'unknown'}${isClean ? '' : ' and changes'}`,
-    committed: git('show', '-s', '--format=%cI', 'HEAD'),
+    ...commit,
     load: `${loadBefore} before, ${load()} after`,
     rows: rows.map((found) => ({ ...found, aim: aimText(found.aim), isMet: isMet(found) })),
   };
