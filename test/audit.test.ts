@@ -4,6 +4,7 @@
 import {
   chmodSync,
   cpSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -249,6 +250,34 @@ describe('a start that can not be says what to do', () => {
     );
     chmodSync(keyPath, 0o600);
     expect(startOf({ dir })).toBe('started');
+  });
+
+  test('a disk that was full left an empty file', async () => {
+    const dir = newDir();
+    const shown = dir.replace(home, 'HOME');
+    const keyPath = join(dir, '0', 'key.pem');
+    const verifierPath = join(dir, '0', 'verifier');
+    mkdirSync(join(dir, '0'), { recursive: true });
+    writeFileSync(keyPath, '', { mode: 0o600 });
+    expect(startOf({ dir })).toBe(
+      `damaged: ${shown}/0/key.pem is empty: delete it, and the next start makes a key.`,
+    );
+    rmSync(keyPath);
+    // What an attempt left that never became the file itself.
+    for (const name of ['key.pem.0a6f', 'verifier.tmp']) writeFileSync(join(dir, '0', name), '');
+    expect(startOf({ dir })).toBe('started');
+    const verifier = readFileSync(verifierPath, 'utf8');
+    writeFileSync(verifierPath, '');
+    expect(startOf({ dir })).toBe(
+      `damaged: ${shown}/0/verifier is empty: delete it, and the next start writes it again.`,
+    );
+    rmSync(verifierPath);
+    expect(startOf({ dir })).toBe('started');
+    expect(readFileSync(verifierPath, 'utf8')).toBe(verifier);
+    writeFileSync(keyPath, '');
+    expect(startOf({ dir })).toMatch(
+      /^damaged: .*key\.pem is empty: .* Put it back, or use another/,
+    );
   });
 
   test('the key is none, and is not shown', () => {
