@@ -352,6 +352,23 @@ describe('a process that ends', () => {
     },
   );
 
+  test.each([
+    ['by itself', undefined],
+    ['after a shutdown', 'shutdown'],
+    ['by process.exit', 'exit'],
+  ] as const)('%s on a disk that is full does end, and says what is not sealed', async (_, end) => {
+    const dir = newDir();
+    const app = startAudited({ ...task(dir), ...(end === undefined ? {} : { end }) }, 16);
+    const { code, errors } = await app.ended();
+    expect(code).toBe(0);
+    const place = join(dir, '0');
+    if (end !== 'exit') expect(errors).toContain(`log.down: ${place}: EFBIG`);
+    const { names } = await readLog(place);
+    expect(errors.split('\n').filter((line) => line.startsWith('log.unsealed'))).toEqual([
+      `log.unsealed: ${SPAN_COUNT - names.length} spans that ended are NOT sealed in ${place}`,
+    ]);
+  });
+
   test('in `sync` mode, killed right after `end` returned, has sealed that span', async () => {
     const dir = newDir();
     for (let round = 0; round < 3; round++) {
