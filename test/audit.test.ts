@@ -4,6 +4,7 @@
 import {
   chmodSync,
   cpSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -251,6 +252,34 @@ describe('a start that can not be says what to do', () => {
     expect(startOf({ dir })).toBe('started');
   });
 
+  test('a disk that was full left an empty file', async () => {
+    const dir = newDir();
+    const shown = dir.replace(home, 'HOME');
+    const keyPath = join(dir, '0', 'key.pem');
+    const verifierPath = join(dir, '0', 'verifier');
+    mkdirSync(join(dir, '0'), { recursive: true });
+    writeFileSync(keyPath, '', { mode: 0o600 });
+    expect(startOf({ dir })).toBe(
+      `damaged: ${shown}/0/key.pem is empty: delete it, and the next start makes a key.`,
+    );
+    rmSync(keyPath);
+    // What an attempt left that never became the file itself.
+    for (const name of ['key.pem.0a6f', 'verifier.tmp']) writeFileSync(join(dir, '0', name), '');
+    expect(startOf({ dir })).toBe('started');
+    const verifier = readFileSync(verifierPath, 'utf8');
+    writeFileSync(verifierPath, '');
+    expect(startOf({ dir })).toBe(
+      `damaged: ${shown}/0/verifier is empty: delete it, and the next start writes it again.`,
+    );
+    rmSync(verifierPath);
+    expect(startOf({ dir })).toBe('started');
+    expect(readFileSync(verifierPath, 'utf8')).toBe(verifier);
+    writeFileSync(keyPath, '');
+    expect(startOf({ dir })).toMatch(
+      /^damaged: .*key\.pem is empty: .* Put it back, or use another/,
+    );
+  });
+
   test('the key is none, and is not shown', () => {
     const dir = newDir();
     const keyFile = join(home, 'none.pem');
@@ -322,6 +351,23 @@ describe('a process that ends', () => {
       ]);
     },
   );
+
+  test.each([
+    ['by itself', undefined],
+    ['after a shutdown', 'shutdown'],
+    ['by process.exit', 'exit'],
+  ] as const)('%s on a disk that is full does end, and says what is not sealed', async (_, end) => {
+    const dir = newDir();
+    const app = startAudited({ ...task(dir), ...(end === undefined ? {} : { end }) }, 16);
+    const { code, errors } = await app.ended();
+    expect(code).toBe(0);
+    const place = join(dir, '0');
+    if (end !== 'exit') expect(errors).toContain(`log.down: ${place}: EFBIG`);
+    const { names } = await readLog(place);
+    expect(errors.split('\n').filter((line) => line.startsWith('log.unsealed'))).toEqual([
+      `log.unsealed: ${SPAN_COUNT - names.length} spans that ended are NOT sealed in ${place}`,
+    ]);
+  });
 
   test('in `sync` mode, killed right after `end` returned, has sealed that span', async () => {
     const dir = newDir();

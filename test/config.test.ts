@@ -213,7 +213,7 @@ describe('values from the environment in a file', () => {
     ['${MISSING:-http://localhost:1}', 'http://localhost:1'],
     ['${EMPTY:-http://localhost:1}', 'http://localhost:1'],
     ['${HOST:-other}', 'h.example'],
-    ['"a${MISSING}b"', 'ab'],
+    ['"a${MISSING:-}b"', 'ab'],
     ['$${HOST}', '${HOST}'],
     ['costs-$5', 'costs-$5'],
     // Quoted is text, whatever it looks like.
@@ -225,7 +225,7 @@ describe('values from the environment in a file', () => {
 
   test('a plain scalar has the type that its text would have had in place', () => {
     const config = read(
-      'heartbeatMs: ${PORT}\nfailOpen: ${WORD}\ncheckpointMs: ${EMPTY}\nmode: ${MODE:-sync}\n',
+      'heartbeatMs: ${PORT}\nfailOpen: ${WORD}\ncheckpointMs: ${EMPTY:-}\nmode: ${MODE:-sync}\n',
       env,
     );
     expect(config).toMatchObject({
@@ -234,6 +234,18 @@ describe('values from the environment in a file', () => {
       checkpointMs: 1000,
       mode: 'sync',
     });
+  });
+
+  test.each([
+    ['${MISSING}', 'MISSING is not set'],
+    ['${env:MISSING}', 'MISSING is not set'],
+    ['${EMPTY}', 'EMPTY is empty'],
+    ['"a${MISSING}b"', 'MISSING is not set'],
+  ])('%s is refused: there is no such value, and no default', (value, what) => {
+    const reference = /\$\{[^}]*\}/.exec(value)?.[0];
+    expect(refusal(() => read(`mode: sync\nbackend:\n  endpoint: ${value}\n`, env))).toBe(
+      `F:3: ${what}, expected a value for ${reference}; \${${what.split(' ')[0]}:-default} says what holds without one`,
+    );
   });
 
   test('keys are left as they are', () => {
@@ -384,6 +396,28 @@ describe('what can not be, is refused with place, found and expected', () => {
 
   test('a setting of text stays text: a variable of digits is a name too', () => {
     expect(readConfig({ SEALSPAN_INSTANCE: '7' }).instance).toBe('7');
+  });
+});
+
+describe('an archive inside a log directory', () => {
+  test.each([
+    [{ dir: 'log', archive: { directory: 'log/0' } }, 'log/0'],
+    [{ dir: 'log', archive: { directory: 'log/12/a' } }, 'log/12'],
+    [{ dir: 'log', instance: 'a', archive: { directory: './log/a/b' } }, 'log/a'],
+    [{ dir: 'log', instance: 'a', archive: { directory: 'log/a-2' } }, 'log/a-2'],
+  ])('%j is refused', (input, log) => {
+    expect(() => readConfig({}, input)).toThrow(
+      `archive.directory: found "${input.archive.directory}", expected a directory outside of the log directory ${resolve(log)}`,
+    );
+  });
+
+  test('an instance of the name that the archive has is refused', () => {
+    expect(() => readConfig({}, { dir: 'log', instance: 'archive' })).toThrow(
+      `instance: found "archive", which is also the directory of the archive (${resolve('log/archive')})`,
+    );
+    for (const archive of ['off', { directory: 'else' }, { directory: 'log/b' }] as const) {
+      expect(readConfig({}, { dir: 'log', instance: 'archive', archive }).instance).toBe('archive');
+    }
   });
 });
 

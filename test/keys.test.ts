@@ -181,6 +181,19 @@ describe('the digest key', () => {
   });
 });
 
+test('a secret that could not be finished is in no way of the next', () => {
+  const path = join(home, 'left.key');
+  writeFileSync(`${path}.0a6f`, '', { mode: 0o600 });
+  expect(openDigestKey(path).secret.length).toBe(32);
+  writeFileSync(path, '');
+  chmodSync(path, 0o600);
+  expect(messageOf(() => openDigestKey(path))).toBe(
+    `${path} is empty: delete it, and the next start makes one`,
+  );
+  rmSync(path);
+  expect(openDigestKey(path).secret.length).toBe(32);
+});
+
 describe('primitives', () => {
   test('SHA-256 is that of the portable library', () => {
     for (const length of [0, 1, 55, 56, 63, 64, 65, 1000]) {

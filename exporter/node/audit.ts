@@ -15,6 +15,7 @@ import { beginJournal, IntentJournal, type IntentRecord } from './intents.ts';
 import { interruptedEvent } from './interrupted.ts';
 import { boundedOpen } from './members.ts';
 import { causeOf } from './otlp-config.ts';
+import { TIMER_MS_MAX } from './pacer.ts';
 import type { ConsumerStatus, Ending, Meeting, SealingConfig, SealingState } from './protocol.ts';
 import type { LiveSpanLike } from './sdk-shapes.ts';
 import { IN_PROCESS, SealingClient, StartError } from './sealing-client.ts';
@@ -86,7 +87,7 @@ function audit(
   const calls = openCalls(sealing, isSync, onClosed);
   const capture = createCapture({
     submit: (chunk) => {
-      const outcome = sealing.submit(chunk.bytes, IN_PROCESS, countersOf(capture));
+      const outcome = sealing.submit(chunk.bytes, IN_PROCESS, countersOf(capture), chunk.spanCount);
       if (isSync) sealing.awaitAnswers();
       return outcome;
     },
@@ -109,9 +110,26 @@ function audit(
     ...(hooks.onGovernedStart === undefined ? {} : { onGovernedStart: hooks.onGovernedStart }),
   });
   const flush = async (deadlineMs = FLUSH_DELAY_MS): Promise<AuditStatus> => {
-    await capture.flush();
-    const consumers = await sealing.flush(deadlineMs, countersOf(capture));
+    const leftMs = await within(deadlineMs, capture.flush());
+    const consumers = await sealing.flush(leftMs, countersOf(capture));
     return { ...consumers, capture: capture.stats() };
+  };
+  const tell = (code: string, message: string): void => {
+    try {
+      hooks.onReport?.(code, message);
+    } catch {
+      // A listener's own failure is no reason not to end.
+    }
+  };
+  let hasToldUnsealed = false;
+  const tellUnsealed = (): void => {
+    // Of a thread that has joined, the sealing thread goes on with what it sent.
+    if (hasToldUnsealed || !(sealing instanceof SealingClient)) return;
+    hasToldUnsealed = true;
+    const count = capture.stats().ended - sealing.sealedCount;
+    if (count === 0) return;
+    const what = count === 1 ? 'span that ended is' : 'spans that ended are';
+    tell('log.unsealed', `${count} ${what} NOT sealed in ${sealing.state.logDirectory}`);
   };
   /** Hands over all that has ended, and tells what has not. */
   const drain = (): Ending => {
@@ -121,6 +139,7 @@ function audit(
   if (sealing instanceof JoinedSealing) sealing.onDrain(drain);
   const closeSync = (): void => {
     sealing.closeSync(drain());
+    tellUnsealed();
     process.removeListener('exit', closeSync);
     onClosed();
   };
@@ -132,7 +151,8 @@ function audit(
     capture,
     flush,
     shutdown: async (deadlineMs) => {
-      await capture.shutdown();
+      // Takes no more from here on; the flush waits for what it took.
+      void capture.shutdown();
       const status = await flush(deadlineMs);
       closeSync();
       if (sealing instanceof SealingClient) await sealing.ended(deadlineMs ?? FLUSH_DELAY_MS);
@@ -140,6 +160,18 @@ function audit(
     },
     closeSync,
   };
+}
+
+/** Waits for `work`, but not beyond the deadline; gives what is left of it. */
+async function within(deadlineMs: number, work: Promise<void>): Promise<number> {
+  const beganMs = performance.now();
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, Math.min(deadlineMs, TIMER_MS_MAX));
+  });
+  await Promise.race([work, deadline]);
+  clearTimeout(timer);
+  return Math.max(0, deadlineMs - (performance.now() - beganMs));
 }
 
 /** Calls that still run when a process ends in order are told one by one, up to here; the rest as ranges of numbers. */

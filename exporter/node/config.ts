@@ -5,7 +5,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve, sep } from 'node:path';
 import { isAlias, LineCounter, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
 import { type Governance, governanceSchema } from '../../semconv/index.ts';
@@ -196,13 +196,24 @@ const VARIABLES: readonly (readonly [variable: string, path: string, type: 'text
 
 const REFERENCE = /\$\$|\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}\n]*))?\}|\$\{[^}\n]*\}?/g;
 
-/** `${VAR}`, `${VAR:-default}` and `$$` in a value, as OpenTelemetry's configuration files have them. */
+/**
+ * `${VAR}`, `${VAR:-default}` and `$$` in a value, as OpenTelemetry's configuration files have them; but a variable that
+ * is not there needs a default.
+ */
 function substitute(text: string, env: Env): string {
-  return text.replace(REFERENCE, (found, variable: string | undefined, otherwise = '') => {
+  return text.replace(REFERENCE, (found, variable?: string, otherwise?: string) => {
     if (found === '$$') return '$';
     if (variable === undefined)
       throw new ConfigError(`found ${found}, expected \${VAR} or \${VAR:-default}`);
-    return env[variable] || otherwise;
+    const value = env[variable] || otherwise;
+    // A name that was misspelt must not turn a setting into its default.
+    if (value === undefined) {
+      throw new ConfigError(
+        `${variable} is ${env[variable] === undefined ? 'not set' : 'empty'}, expected a value for ${found}; ` +
+          `\${${variable}:-default} says what holds without one`,
+      );
+    }
+    return value;
   });
 }
 
@@ -382,7 +393,7 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
     keyPem,
     forwarding,
     backend: forwarding === 'direct' ? backend : undefined,
-    archiveDirectory: archiveDirectoryOf(settings.archive, dir),
+    archiveDirectory: archiveDirectoryOf(settings.archive, dir, settings.instance),
     archiveS3: settings.archive?.s3 && s3ConfigOf(settings.archive.s3, settings.retention),
     retention: settings.retention,
     segment: settings.segment,
@@ -395,11 +406,31 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
   };
 }
 
-/** Beside the log unless somebody says otherwise. */
+/**
+ * Beside the log unless somebody says otherwise.
+ * @throws ConfigError where that is inside a log directory, where the log's own files are
+ */
 function archiveDirectoryOf(
   archive: z.infer<typeof archiveSchema> | undefined,
   dir: string,
+  instance: string | undefined,
 ): string | undefined {
-  if (archive === undefined) return resolve(join(dir, 'archive'));
-  return typeof archive.directory === 'string' ? resolve(archive.directory) : undefined;
+  const given = archive === undefined ? join(dir, 'archive') : archive.directory;
+  if (typeof given !== 'string') return undefined;
+  const directory = resolve(given);
+  const [first = ''] = relative(dir, directory).split(sep);
+  // Numbers are for whoever has no name, and `name-2` is for a second process of that name.
+  const isLog =
+    /^(?:0|[1-9][0-9]{0,3})$/.test(first) ||
+    (instance !== undefined && first.replace(/-[0-9]{1,4}$/, '') === instance) ||
+    first === instance ||
+    (first !== '' && first !== '..' && existsSync(join(dir, first, 'verifier')));
+  if (!isLog) return directory;
+  throw new ConfigError(
+    archive === undefined
+      ? `instance: found "${instance}", which is also the directory of the archive (${directory}); give the instance ` +
+          'another name, or set `archive`'
+      : `archive.directory: found ${JSON.stringify(given)}, expected a directory outside of the log directory ` +
+          `${join(dir, first)}`,
+  );
 }

@@ -168,7 +168,9 @@ export function openDigestKey(path: string): DigestSecret {
     // Another process was first, today or years ago: there is one key for all of them.
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
   }
-  const secret = Buffer.from(readSecret(path).trim(), 'base64');
+  const text = readSecret(path).trim();
+  if (text === '') throw new Error(`${path} is empty: delete it, and the next start makes one`);
+  const secret = Buffer.from(text, 'base64');
   if (secret.length < 32)
     throw new Error(`${path} holds no digest key: it must be 32 bytes in base64`);
   return { id: `sha256:${Buffer.from(sha256(secret)).toString('hex', 0, 8)}`, secret };

@@ -107,6 +107,13 @@ export function openSigner(
 ): { signer: Signer; keyCreated: boolean } {
   const verifierPath = join(place.dir, 'verifier');
   const known = existsSync(verifierPath) ? readFileSync(verifierPath, 'utf8').trim() : undefined;
+  if (known === '') {
+    // Nothing of ours leaves one behind, but a copy that ran out of disk may.
+    throw new StartRefusal(
+      'damaged',
+      `${verifierPath} is empty: delete it, and the next start writes it again.`,
+    );
+  }
   const knownOrigin = known?.split('+')[0];
   const origin = `${config.originBase}/${place.instance}`;
   if (knownOrigin !== undefined && config.originIsChosen && knownOrigin !== origin) {
@@ -130,6 +137,14 @@ export function openSigner(
       keyCreated = true;
     }
     pem = readSecret(keyPath);
+    if (pem.trim() === '') {
+      throw new StartRefusal(
+        'damaged',
+        known === undefined
+          ? `${keyPath} is empty: delete it, and the next start makes a key.`
+          : `${keyPath} is empty: ${knownOrigin} can not be continued without its key. Put it back, or use another \`dir\`.`,
+      );
+    }
   }
   const signer = parseSigner(knownOrigin ?? origin, pem);
   if (known !== undefined && known !== signer.vkey) {

@@ -56,6 +56,8 @@ export const IN_PROCESS: Provenance = { kind: 'traces', source: WRITER_SOURCE };
 const START_DELAY_MS_MAX = 30_000;
 const CLOSE_DELAY_MS_MAX = 10_000;
 const SYNC_DELAY_MS_MAX = 10_000;
+/** How long a process that has nothing else to do stays for a log that answers nothing. */
+const STALL_DELAY_MS_MAX = 10_000;
 const CLOSED = 'the log is closed';
 
 /** The way to the sealing thread, from whichever thread. */
@@ -73,10 +75,13 @@ export abstract class SealingPeer {
   readonly #link: Link;
   readonly #onReport: (code: string, message: string) => void;
   readonly #waiting = new Map<number, (outcome: SealOutcome) => void>();
+  #isStalled = false;
+  #stallTimer: NodeJS.Timeout | undefined;
   readonly #flushes = new Map<number, (status: ConsumerStatus) => void>();
   readonly #questions = new Map<number, (status: SealingStatus | undefined) => void>();
   #lastId = 0;
   #isClosed = false;
+  #sealedCount = 0;
 
   constructor(link: Link, slots: Int32Array, onReport: (code: string, message: string) => void) {
     this.#link = link;
@@ -89,15 +94,26 @@ export abstract class SealingPeer {
     return this.#isClosed;
   }
 
-  /** Hands over one request for good; resolves when it is durable or lost, never rejects. */
+  /** Items of requests whose answer was heard and says sealed; known before their promises tell. */
+  get sealedCount(): number {
+    return this.#sealedCount;
+  }
+
+  /** Hands over one request of `itemCount` for good; resolves when it is durable or lost, never rejects. */
   submit(
     bytes: Uint8Array<ArrayBuffer>,
     provenance: Provenance,
     counters?: WriterCounters,
+    itemCount = 0,
   ): Promise<SealOutcome> {
     if (this.#isClosed) return Promise.resolve({ status: 'lost', cause: CLOSED });
     const id = ++this.#lastId;
-    const outcome = new Promise<SealOutcome>((resolve) => this.#waiting.set(id, resolve));
+    const outcome = new Promise<SealOutcome>((resolve) =>
+      this.#waiting.set(id, (outcome) => {
+        if (outcome.status === 'sealed') this.#sealedCount += itemCount;
+        resolve(outcome);
+      }),
+    );
     this.#keepAlive();
     this.tell({ type: 'request', id, bytes, ...provenance, counters }, [bytes.buffer]);
     return outcome;
@@ -183,7 +199,7 @@ export abstract class SealingPeer {
     if (message.type === 'outcome') {
       this.#waiting.get(message.id)?.(message.outcome);
       this.#waiting.delete(message.id);
-      this.#keepAlive();
+      this.#progress();
     } else if (message.type === 'flushed') {
       this.#flushes.get(message.id)?.(message.status);
       this.#flushes.delete(message.id);
@@ -193,6 +209,8 @@ export abstract class SealingPeer {
       this.#questions.delete(message.id);
       this.#keepAlive();
     } else if (message.type === 'report') {
+      // Whoever waits for a disk waits for ever: a process that has nothing else to do may end.
+      if (message.code === 'log.down') this.#stall();
       this.report(message.code, message.message);
     } else if (message.type === 'drain') {
       this.drain();
@@ -212,9 +230,29 @@ export abstract class SealingPeer {
     }
   }
 
-  /** A process that has nothing else to do stays for answers that are due, and for nothing else. */
+  /** There was an answer, so that others are worth waiting for. */
+  #progress(): void {
+    clearTimeout(this.#stallTimer);
+    this.#stallTimer = undefined;
+    this.#isStalled = false;
+    this.#keepAlive();
+  }
+
+  #stall(): void {
+    clearTimeout(this.#stallTimer);
+    this.#stallTimer = undefined;
+    this.#isStalled = true;
+    this.#keepAlive();
+  }
+
+  /** A process that has nothing else to do stays for answers that are due and can be expected, and for nothing else. */
   #keepAlive(): void {
-    if (this.#waiting.size + this.#flushes.size + this.#questions.size > 0) this.#link.ref();
+    if (this.#isClosed) return;
+    const isWaiting = this.#waiting.size > 0 && !this.#isStalled;
+    if (isWaiting) {
+      this.#stallTimer ??= setTimeout(() => this.#stall(), STALL_DELAY_MS_MAX).unref();
+    }
+    if (isWaiting || this.#flushes.size + this.#questions.size > 0) this.#link.ref();
     else this.#link.unref();
   }
 
@@ -226,6 +264,7 @@ export abstract class SealingPeer {
   protected end(cause: string): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    clearTimeout(this.#stallTimer);
     for (const resolve of this.#waiting.values()) resolve({ status: 'lost', cause });
     this.#waiting.clear();
     for (const resolve of this.#flushes.values())

@@ -179,7 +179,7 @@ class SealingThread {
         this.#forwarder?.notify(size - 1);
         if (signed) this.#archiver?.notify();
       },
-      onReport: ({ code, cause }) => this.#report(`log.${code}`, cause),
+      onReport: ({ code, cause }) => this.#report(`log.${code}`, `${place.dir}: ${cause}`),
     });
     this.#sealer = sealer;
     // What they told is sealed.

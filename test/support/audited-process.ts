@@ -31,8 +31,12 @@ export interface AuditedProcess {
   }>;
 }
 
-export function startAudited(task: AppTask): AuditedProcess {
-  const child = spawn(process.execPath, [APP, JSON.stringify(task)], {
+/** @param fileKiBMax no file of it can become larger: a disk that is full for it alone */
+export function startAudited(task: AppTask, fileKiBMax?: number): AuditedProcess {
+  const command = [process.execPath, APP, JSON.stringify(task)];
+  const limited = ['bash', '-c', `ulimit -f ${fileKiBMax}; exec "$@"`, 'bash', ...command];
+  const [program = '', ...args] = fileKiBMax === undefined ? command : limited;
+  const child = spawn(program, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
