@@ -529,6 +529,16 @@ describe('verify with a trust file', () => {
       `logs:\n  - { origin: a, key: ${parseSigner('a', generateKeyPem()).vkey}, head: { size: 0, root: '' } }`,
       /trust\.yaml: logs\.0\.head\.size: /,
     ],
+    [
+      'one log twice, so that the head of one hides that of the other',
+      ['a/b', 'a', 'a/b']
+        .map(
+          (origin) =>
+            `  - { origin: ${origin}, key: ${parseSigner(origin, generateKeyPem()).vkey} }`,
+        )
+        .reduce((lines, line) => `${lines}\n${line}`, 'logs:'),
+      /trust\.yaml: logs\.2: a\/b stands in the list twice/,
+    ],
   ])('a trust file with %s is refused by name', (_name, text, message) => {
     const path = join(newFolder(), 'trust.yaml');
     writeFileSync(path, text);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Goal: readers see what the writer made durable, whole and in order, also while it grows. Method: a real log in a real
 // directory, written by the real writer, read from every index on.
+import { execFileSync } from 'node:child_process';
 import {
   cpSync,
   mkdirSync,
@@ -118,7 +119,7 @@ describe('a log directory as the verifier gets it', () => {
     const nowhere = join(home, 'nowhere');
     expect(await listOf(readSegmentFiles(nowhere))).toEqual([]);
     expect(await readCheckpointFiles(nowhere)).toEqual([]);
-    expect(await readTextFile(join(nowhere, 'verifier'))).toBe(undefined);
+    expect(await readTextFile(join(nowhere, 'verifier'), 10)).toBe(undefined);
   });
 
   test('reads no file beyond the limits of the format, and what the verifier needs to say so', async () => {
@@ -143,6 +144,37 @@ describe('a log directory as the verifier gets it', () => {
     expect(checkpoints.map(({ bytes }) => bytes.length)).toEqual([NOTE_BYTE_LENGTH_MAX + 1]);
     expect(lengths).toEqual([SEGMENT_BYTE_LENGTH_MAX + 1]);
     expect(codesOf(report)).toEqual(['checkpoint.syntax', 'segment.too-long', 'log.empty']);
+  });
+
+  /** What a directory may hold in place of a file; a test that reads one of them to its end never ends. */
+  const FAKES: readonly (readonly [string, (path: string) => void])[] = [
+    ['a FIFO', (path) => void execFileSync('mkfifo', [path])],
+    ['a directory', (path) => mkdirSync(path)],
+    ['a link to a device', (path) => symlinkSync('/dev/zero', path)],
+    ['a link to nothing', (path) => symlinkSync(join(home, 'nothing'), path)],
+    ['a link to itself', (path) => symlinkSync(path, path)],
+  ];
+
+  test.each(FAKES)('reads regular files alone: %s is named, and no log', async (what, make) => {
+    const own = join(home, `fake ${what}`);
+    mkdirSync(join(own, 'segments'), { recursive: true });
+    for (const path of [join(own, 'segments', name(0)), join(own, 'checkpoint')]) make(path);
+    const segments = await listOf(readSegmentFiles(own));
+    const checkpoints = await readCheckpointFiles(own);
+    const bytes = new Uint8Array();
+    expect(segments).toEqual([{ name: `${name(0)} (no regular file)`, bytes }]);
+    expect(checkpoints).toEqual([{ name: 'checkpoint (no regular file)', bytes }]);
+    expect(await firstOrigin(own)).toBe(undefined);
+    const report = await judge({ segments, checkpoints }, { verifiers: [signer.verifier] });
+    expect(codesOf(report)).toEqual(['checkpoint.syntax', 'segment.name', 'log.empty']);
+    expect(await readTextFile(join(own, 'checkpoint'), 10)).toBe(undefined);
+  });
+
+  test('gives the text of a file beside it up to a bound', async () => {
+    const path = join(home, 'text');
+    writeFileSync(path, 'é'.repeat(5));
+    expect(await readTextFile(path, 10)).toBe('ééééé');
+    expect(await readTextFile(path, 9)).toBe(undefined);
   });
 
   test('passes over files on their way into an archive, which a crash left behind', async () => {

@@ -83,6 +83,15 @@ export function openTrustFile(path: string): TrustFile {
       throw new ConfigError(`${path}: logs.${index}: ${causeOf(error)}`);
     }
   });
+  // Heads are looked up by origin and written back by place: of two entries one would be read and never raised
+  // (FORMAT.md, "Trust file"), and a rollback would pass.
+  const repeated = logs.findIndex(
+    ({ origin }, index) => logs.findIndex((log) => log.origin === origin) < index,
+  );
+  if (repeated >= 0) {
+    const { origin } = logs[repeated]!;
+    throw new ConfigError(`${path}: logs.${repeated}: ${origin} stands in the list twice`);
+  }
   const { mode, minimumDays } = parsed.data.archive ?? {};
   return {
     logs,

@@ -3,7 +3,7 @@
  * `sealspan verify`: one verdict over one log or several, with the assurance behind it. Trusts the trust file alone;
  * without one it says `self-attested`, since a key found beside a log is the log's own word.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeBase64 } from '../log/bytes.ts';
 import { LogError } from '../log/errors.ts';
@@ -13,7 +13,12 @@ import { type VerifiedRecord, verifyLog } from '../log/verify.ts';
 import { ConfigError } from '../node/config.ts';
 import { nodePrimitives, sha256 } from '../node/keys.ts';
 import { takeLock } from '../node/lock.ts';
-import { firstOrigin, readCheckpointFiles, readSegmentFiles } from '../node/log-reader.ts';
+import {
+  firstOrigin,
+  readCheckpointFiles,
+  readSegmentFiles,
+  readTextFile,
+} from '../node/log-reader.ts';
 import type { Terminal } from './terminal.ts';
 import { openTrustFile, type TrustedLog, type TrustFile } from './trust.ts';
 
@@ -57,7 +62,8 @@ const DEPTH_MAX = 6;
 
 /** True where a writer holds the log now. A copy has no lock, so nothing excuses what it lacks. */
 function isLive(dir: string): boolean {
-  if (!existsSync(join(dir, 'lock'))) return false;
+  // A link or a FIFO of that name is nobody's lock, and must not be opened to write.
+  if (lstatSync(join(dir, 'lock'), { throwIfNoEntry: false })?.isFile() !== true) return false;
   try {
     const lock = takeLock(dir);
     lock?.release();
@@ -68,11 +74,13 @@ function isLive(dir: string): boolean {
   }
 }
 
-function keyBeside(dir: string): Verifier | undefined {
-  const path = join(dir, 'verifier');
-  if (!existsSync(path)) return undefined;
+const KEY_BYTE_LENGTH_MAX = 4096;
+
+async function keyBeside(dir: string): Promise<Verifier | undefined> {
+  const text = await readTextFile(join(dir, 'verifier'), KEY_BYTE_LENGTH_MAX);
+  if (text === undefined) return undefined;
   try {
-    return parseVerifier(sha256, readFileSync(path, 'utf8').trim());
+    return parseVerifier(sha256, text.trim());
   } catch (error) {
     if (error instanceof LogError) return undefined;
     throw error;
@@ -103,7 +111,7 @@ export async function verifyDirectory(
   let known: TrustedLog | undefined;
   let verifier: Verifier | undefined;
   if (trust === undefined) {
-    verifier = keyBeside(dir);
+    verifier = await keyBeside(dir);
   } else {
     // A torn checkpoint must not hide which log is expected here, and which head.
     const origin = originBeside(checkpoints) ?? (await firstOrigin(dir));

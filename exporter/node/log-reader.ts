@@ -3,7 +3,8 @@
  * Reads a log directory: whole for the verifier, record by record for those that follow it, headers alone for roots.
  * Checks nothing beyond what it needs to find its way; verifying is the log core's.
  */
-import { type FileHandle, open, readdir, readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { splitPayload } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
@@ -25,14 +26,68 @@ async function namesIn(path: string): Promise<string[]> {
   try {
     return (await readdir(path)).sort();
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    if (codeOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+class NoRegularFile extends Error {
+  constructor(path: string) {
+    super(`${path} is no regular file`);
+  }
+}
+
+/**
+ * Opens a file to read; without waiting, since a directory that somebody else filled may hold a FIFO that nobody ever
+ * writes to, or a device that never ends.
+ * @throws NoRegularFile, or what the file system says
+ */
+async function openRegular(path: string): Promise<FileHandle> {
+  let file: FileHandle;
+  try {
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    // ENXIO is what a socket answers, and ELOOP a link to itself.
+    if (['ENXIO', 'ELOOP'].includes(codeOf(error))) throw new NoRegularFile(path);
+    throw error;
+  }
+  try {
+    if ((await file.stat()).isFile()) return file;
+    throw new NoRegularFile(path);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+/** Under a name that no file of a log has, so that the verifier reports it whatever stands in the directory. */
+const noRegularFile = (name: string): NamedBytes => ({
+  name: `${name} (no regular file)`,
+  bytes: new Uint8Array(),
+});
+
+/** Undefined where the name leads to nothing. */
+async function readNamed(
+  path: string,
+  name: string,
+  byteLengthMax: number,
+): Promise<NamedBytes | undefined> {
+  try {
+    return { name, bytes: await readBounded(path, byteLengthMax) };
+  } catch (error) {
+    if (error instanceof NoRegularFile) return noRegularFile(name);
+    if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   }
 }
 
 /** A file, or one byte more than the most that a verifier takes: enough for it to say that there are too many. */
 async function readBounded(path: string, byteLengthMax: number): Promise<Uint8Array> {
-  const file = await open(path, 'r');
+  const file = await openRegular(path);
   try {
     const { size } = await file.stat();
     const bytes = new Uint8Array(Math.min(size, byteLengthMax + 1));
@@ -54,7 +109,8 @@ const isFinished = (name: string): boolean => !name.startsWith('.');
 /** All files below `segments/`, in the order of their names, each read when it is its turn. */
 export async function* readSegmentFiles(dir: string): AsyncGenerator<NamedBytes, void, undefined> {
   for (const name of (await namesIn(join(dir, 'segments'))).filter(isFinished)) {
-    yield { name, bytes: await readBounded(join(dir, 'segments', name), SEGMENT_BYTE_LENGTH_MAX) };
+    const path = join(dir, 'segments', name);
+    yield (await readNamed(path, name, SEGMENT_BYTE_LENGTH_MAX)) ?? noRegularFile(name);
   }
 }
 
@@ -62,19 +118,15 @@ export async function* readSegmentFiles(dir: string): AsyncGenerator<NamedBytes,
 export async function readCheckpointFiles(dir: string): Promise<NamedBytes[]> {
   const found: NamedBytes[] = [];
   for (const name of (await namesIn(join(dir, 'checkpoints'))).filter(isFinished)) {
-    try {
-      const bytes = await readBounded(join(dir, 'checkpoints', name), NOTE_BYTE_LENGTH_MAX);
-      found.push({ name: `checkpoints/${name}`, bytes });
-    } catch (error) {
-      // A running writer removes them once an archive has them.
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
-    }
+    const path = join(dir, 'checkpoints', name);
+    const file = await readNamed(path, `checkpoints/${name}`, NOTE_BYTE_LENGTH_MAX);
+    // A running writer removes them once an archive has them.
+    if (file !== undefined) found.push(file);
   }
   if ((await namesIn(dir)).includes('checkpoint')) {
-    found.push({
-      name: 'checkpoint',
-      bytes: await readBounded(join(dir, 'checkpoint'), NOTE_BYTE_LENGTH_MAX),
-    });
+    const path = join(dir, 'checkpoint');
+    const file = await readNamed(path, 'checkpoint', NOTE_BYTE_LENGTH_MAX);
+    found.push(file ?? noRegularFile('checkpoint'));
   }
   return found;
 }
@@ -99,7 +151,13 @@ async function readHeaderAt(file: FileHandle, position: number): Promise<HeaderA
 export async function firstOrigin(dir: string): Promise<string | undefined> {
   const [name] = (await namesIn(join(dir, 'segments'))).filter(isFinished);
   if (name === undefined) return undefined;
-  const file = await open(join(dir, 'segments', name), 'r');
+  let file: FileHandle;
+  try {
+    file = await openRegular(join(dir, 'segments', name));
+  } catch (error) {
+    if (error instanceof NoRegularFile || codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
   try {
     return (await wholeHeaderAt(file, 0))?.header.log;
   } finally {
@@ -121,7 +179,7 @@ async function wholeHeaderAt(file: FileHandle, position: number): Promise<Header
 export async function headAt(dir: string, size: number): Promise<Head | undefined> {
   const tree = new Tree(sha256);
   for (const name of await namesIn(join(dir, 'segments'))) {
-    const file = await open(join(dir, 'segments', name), 'r');
+    const file = await openRegular(join(dir, 'segments', name));
     try {
       for (let at = 0; tree.size < size; ) {
         const found = await wholeHeaderAt(file, at);
@@ -142,7 +200,7 @@ export async function sizeOf(dir: string): Promise<number> {
   const name = (await namesIn(join(dir, 'segments'))).at(-1);
   if (name === undefined) return 0;
   let size = parseSegmentName(name) ?? 0;
-  const file = await open(join(dir, 'segments', name), 'r');
+  const file = await openRegular(join(dir, 'segments', name));
   try {
     for (let at = 0; ; size++) {
       const found = await wholeHeaderAt(file, at);
@@ -173,7 +231,7 @@ export async function* finishedSegments(
     const nextIndex = firsts[position + 1] ?? size;
     if (nextIndex === undefined || nextIndex > (size ?? current())) return;
     const path = join(dir, 'segments', segmentName(firstIndex));
-    const file = await open(path, 'r');
+    const file = await openRegular(path);
     const { size: byteLength } = await file.stat().finally(() => file.close());
     yield { firstIndex, nextIndex, path, byteLength };
   }
@@ -203,14 +261,14 @@ export function openLogFollower(dir: string, head: () => number): LogFollower {
     async *read(fromIndex) {
       if (fromIndex >= head()) return;
       await seek(fromIndex);
-      let file = await open(join(dir, 'segments', segmentName(place.segment)), 'r');
+      let file = await openRegular(join(dir, 'segments', segmentName(place.segment)));
       try {
         while (place.index < head()) {
           const found = await readHeaderAt(file, place.position);
           if (found === undefined) {
             // The end of a finished segment: the next begins with the record that is due.
             await file.close();
-            file = await open(join(dir, 'segments', segmentName(place.index)), 'r');
+            file = await openRegular(join(dir, 'segments', segmentName(place.index)));
             place = { index: place.index, segment: place.index, position: 0 };
             continue;
           }
@@ -248,12 +306,12 @@ async function readStored(
   };
 }
 
-/** The text of a small file beside a log, or undefined. */
-export async function readTextFile(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    throw error;
-  }
+/** The text of a small file beside a log; undefined where there is none, or none of so few bytes. */
+export async function readTextFile(
+  path: string,
+  byteLengthMax: number,
+): Promise<string | undefined> {
+  const file = await readNamed(path, path, byteLengthMax);
+  if (file?.name !== path || file.bytes.length > byteLengthMax) return undefined;
+  return Buffer.from(file.bytes).toString('utf8');
 }
