@@ -64,9 +64,9 @@ function stop(error: unknown, failOpen: boolean): void {
     tell(`${text}\nsealspan: RUNNING UNAUDITED because failOpen is set`);
     return;
   }
-  tell(
-    `${text}\nsealspan: not started, so that nothing runs unaudited (failOpen: true would start it)`,
-  );
+  // What a file says counts once all of it can be.
+  const wayOut = error instanceof ConfigError ? 'SEALSPAN_FAIL_OPEN=true' : 'failOpen: true';
+  tell(`${text}\nsealspan: not started, so that nothing runs unaudited (${wayOut} would start it)`);
   process.exit(error instanceof ConfigError ? EXIT_CONFIG : EXIT_IO);
 }
 
@@ -184,7 +184,7 @@ function drainAtEnd(audit: Audit): void {
     const { ended } = audit.capture.stats();
     if (ended === flushedCount) return;
     flushedCount = ended;
-    void (isMainThread ? audit.flush() : audit.capture.flush());
+    void (isMainThread ? audit.flushAtEnd() : audit.capture.flush());
   });
   if (!isMainThread) return;
   for (const signal of SIGNALS) {

@@ -280,6 +280,23 @@ describe('a start that can not be says what to do', () => {
     );
   });
 
+  test('one key for two logs', async () => {
+    const dir = newDir();
+    const shown = dir.replace(home, 'HOME');
+    const keyFile = `${dir}.pem`;
+    writeFileSync(keyFile, generateKeyPem(), { mode: 0o600 });
+    const config = { dir, keyFile, origin: 'example.org/a' };
+    const first = open(config);
+    expect(startOf(config)).toBe(
+      `mismatch: the key given signs the log example.org/a/0 (${shown}/0) already, and example.org/a/1 would be ` +
+        'another: one key signs one log. Leave the key out, so that each log makes its own, or set `instance` and ' +
+        'give each its own key.',
+    );
+    expect(startOf({ ...config, keyFile: undefined })).toBe('started');
+    await first.shutdown();
+    expect(startOf(config)).toBe('started');
+  });
+
   test('the key is none, and is not shown', () => {
     const dir = newDir();
     const keyFile = join(home, 'none.pem');

@@ -213,7 +213,10 @@ describe('while the backend is away', () => {
     const [first, ...others] = world.backend.requests.map(({ bytes }) => bytes.toString('hex'));
     expect(others.slice(0, 4)).toEqual(Array(4).fill(first));
     expect(world.taken()).toEqual(names(0, 4));
-    expect(world.reports).toEqual([]);
+    // Told once, and not with each try.
+    expect(world.reports).toEqual([
+      { code: 'down', firstRecord: 0, lastRecord: 2, rejected: 0, cause: 'UNAVAILABLE' },
+    ]);
   });
 
   test('a flush ends in time and says how far behind', async () => {
@@ -227,6 +230,26 @@ describe('while the backend is away', () => {
     world.backend.answer = () => 'ok';
     expect(await forwarder.flush(Number.POSITIVE_INFINITY)).toEqual({ status: 'ok', behindBy: 0 });
     expect(forwarder.status()).toMatchObject({ failureCount: 0, cause: undefined });
+  });
+
+  test('a flush waits less for one that never answered, and not for that reason for one that has', async () => {
+    const world = await World.open();
+    world.appendSpans(1);
+    world.backend.answer = () => UNAVAILABLE;
+    const forwarder = world.forwarder();
+    await untilState(forwarder, 'waiting');
+    expect(await forwarder.flush(Number.POSITIVE_INFINITY, 1)).toEqual({
+      status: 'pending',
+      behindBy: 1,
+    });
+    world.backend.answer = () => 'ok';
+    expect(await forwarder.flush(LONG_MS)).toEqual({ status: 'ok', behindBy: 0 });
+    world.appendSpans(1);
+    const { length } = world.backend.requests;
+    world.backend.answer = (_, index) => (index < length + 3 ? UNAVAILABLE : 'ok');
+    forwarder.notify(1);
+    expect(await forwarder.flush(LONG_MS, 0)).toEqual({ status: 'ok', behindBy: 0 });
+    expect(world.reports.map(({ code }) => code)).toEqual(['down']);
   });
 
   test('a delay that it asks for is kept to', async () => {

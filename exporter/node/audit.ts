@@ -37,6 +37,8 @@ export interface Audit extends SealingState {
   readonly capture: Capture;
   /** Seals what has ended, finishes the segment, and waits for backend and archive until `deadlineMs` from now. */
   flush(deadlineMs?: number): Promise<AuditStatus>;
+  /** The same for a process with nothing else to do, which a backend that never answered must not keep for long. */
+  flushAtEnd(): Promise<AuditStatus>;
   /** Flushes, seals `closed`, signs, and gives the log back. */
   shutdown(deadlineMs?: number): Promise<AuditStatus>;
   /** The same without backend and archive, blocking the thread: for `process.on('exit')`. */
@@ -44,6 +46,8 @@ export interface Audit extends SealingState {
 }
 
 const FLUSH_DELAY_MS = 10_000;
+/** What a backend that has answered nothing may take of a process that has nothing else to do. */
+const UNANSWERED_DELAY_MS = 2_000;
 
 /**
  * Opens the audit of this process: takes a log directory, recovers or begins its log, and returns once it is open.
@@ -109,9 +113,12 @@ function audit(
     },
     ...(hooks.onGovernedStart === undefined ? {} : { onGovernedStart: hooks.onGovernedStart }),
   });
-  const flush = async (deadlineMs = FLUSH_DELAY_MS): Promise<AuditStatus> => {
+  const flush = async (
+    deadlineMs = FLUSH_DELAY_MS,
+    unansweredMs = deadlineMs,
+  ): Promise<AuditStatus> => {
     const leftMs = await within(deadlineMs, capture.flush());
-    const consumers = await sealing.flush(leftMs, countersOf(capture));
+    const consumers = await sealing.flush(leftMs, countersOf(capture), unansweredMs);
     return { ...consumers, capture: capture.stats() };
   };
   const tell = (code: string, message: string): void => {
@@ -149,7 +156,8 @@ function audit(
     ...sealing.state,
     config,
     capture,
-    flush,
+    flush: (deadlineMs) => flush(deadlineMs),
+    flushAtEnd: () => flush(FLUSH_DELAY_MS, UNANSWERED_DELAY_MS),
     shutdown: async (deadlineMs) => {
       // Takes no more from here on; the flush waits for what it took.
       void capture.shutdown();

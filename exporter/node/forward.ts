@@ -28,9 +28,10 @@ export interface StoredRecord {
  * - `unreadable`: entries that are no OTLP were left out.
  * - `cursor`: the cursor could not be read or saved; records will be sent again.
  * - `log`: the log could not be read; it is tried again.
+ * - `down`: the backend has not answered the first request of all, or not now; it is tried again. Told once.
  */
 export interface ForwardReport {
-  readonly code: 'refused' | 'partial' | 'held' | 'unreadable' | 'cursor' | 'log';
+  readonly code: 'refused' | 'partial' | 'held' | 'unreadable' | 'cursor' | 'log' | 'down';
   readonly firstRecord: number;
   readonly lastRecord: number;
   readonly rejected: number;
@@ -71,8 +72,11 @@ export interface FlushOutcome {
 export interface Forwarder {
   /** There are durable records up to `headIndex`, included. */
   notify(headIndex: number): void;
-  /** Forwards what is durable by now; `pending` if that takes longer than `deadlineMs` from now. Never rejects. */
-  flush(deadlineMs: number): Promise<FlushOutcome>;
+  /**
+   * Forwards what is durable by now; `pending` if that takes longer than `deadlineMs` from now, or `unansweredMs` where
+   * the backend has answered nothing until then. Never rejects.
+   */
+  flush(deadlineMs: number, unansweredMs?: number): Promise<FlushOutcome>;
   status(): ForwardStatus;
   /** Gives up on the request under way (it is sent again after the next open) and saves the cursor. */
   close(): Promise<void>;
@@ -104,6 +108,9 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
   let unsampledCount = 0;
   let failureCount = 0;
   let cause: string | undefined;
+  /** The backend has taken or refused something since this was opened. */
+  let isAnswered = false;
+  let hasToldDown = false;
 
   const report = (
     code: ForwardReport['code'],
@@ -174,9 +181,14 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
       const outcome = await send(request, kind);
       if (abort.signal.aborted) break;
       if (outcome.status === 'retryable') {
+        if (!isAnswered && !hasToldDown) {
+          hasToldDown = true;
+          report('down', units[0]!.recordIndex, units.at(-1)!.recordIndex, 0, outcome.cause);
+        }
         await fail(outcome.cause, outcome.afterMs);
         continue;
       }
+      isAnswered = true;
       if (outcome.status === 'refused' && outcome.suspect === 'endpoint') {
         // An expired token refuses everything. Passing by would empty the log into nowhere, so ask with a request that
         // nobody can object to: OTLP wants an empty one answered with success.
@@ -339,18 +351,25 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
       }
       pacer.notify();
     },
-    flush: (deadlineMs) =>
+    flush: (deadlineMs, unansweredMs = deadlineMs) =>
       new Promise((resolve) => {
         if (abort.signal.aborted) return resolve({ status: 'pending', behindBy: behindBy() });
         // The pass under way may have read the head before the last record was durable; the one after it can not.
         const passNeeded = passCount + 1;
         const settle = (status: FlushOutcome['status']): void => {
           clearTimeout(timer);
+          clearTimeout(unansweredTimer);
           flushes.delete(flush);
           resolve({ status, behindBy: behindBy() });
         };
         const flush = { passNeeded, settle: () => settle(abort.signal.aborted ? 'pending' : 'ok') };
         const timer = setTimeout(() => settle('pending'), Math.min(deadlineMs, TIMER_MS_MAX));
+        const unansweredTimer = setTimeout(
+          () => {
+            if (!isAnswered) settle('pending');
+          },
+          Math.min(unansweredMs, deadlineMs, TIMER_MS_MAX),
+        );
         flushes.add(flush);
         pacer.notify();
         pacer.hurry();

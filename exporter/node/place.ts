@@ -10,7 +10,7 @@ import { parseControl, type ReceiptEvent } from '../log/control.ts';
 import { splitPayload } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
 import { NOTE_BYTE_LENGTH_MAX } from '../log/limits.ts';
-import { type Checkpoint, parseCheckpoint } from '../log/note.ts';
+import { type Checkpoint, parseCheckpoint, parseVerifier, type Verifier } from '../log/note.ts';
 import { type Frame, readFrames } from '../log/segment.ts';
 import type { Archive, ListOptions } from './archive.ts';
 import { nodeFiles, replaceFile } from './files.ts';
@@ -153,6 +153,9 @@ export function openSigner(
       `the key given is not the one that ${knownOrigin} began with (${known}); give that key, or use another \`dir\`.`,
     );
   }
+  if (known === undefined && config.keyPem !== undefined && config.instance === undefined) {
+    refuseSharedKey(config.dir, signer.verifier);
+  }
   // Public and untrusted: for people to copy into their trust file, elsewhere.
   if (known === undefined) {
     // Whole or not at all: a torn one would look like the key of another log.
@@ -160,6 +163,30 @@ export function openSigner(
     chmodSync(verifierPath, 0o644);
   }
   return { signer, keyCreated };
+}
+
+/**
+ * A log that began only because the one before it was taken must not be signed with that one's key.
+ * @throws StartRefusal where another log below `dir` has this key
+ */
+function refuseSharedKey(dir: string, own: Verifier): void {
+  for (const instance of nodeFiles.list(dir) ?? []) {
+    const path = join(dir, instance, 'verifier');
+    let other: Verifier;
+    try {
+      other = parseVerifier(sha256, readFileSync(path, 'utf8').trim());
+    } catch {
+      // No log, or none that could be told by: its own start says what is wrong with it.
+      continue;
+    }
+    if (other.name === own.name || !equalBytes(other.publicKey, own.publicKey)) continue;
+    throw new StartRefusal(
+      'mismatch',
+      `the key given signs the log ${other.name} (${join(dir, instance)}) already, and ${own.name} would be another: ` +
+        'one key signs one log. Leave the key out, so that each log makes its own, or set `instance` and give each ' +
+        'its own key.',
+    );
+  }
 }
 
 /** `<origin>/checkpoints/<size, 20 digits>-<SHA-256 of the note, hex>` */

@@ -74,6 +74,8 @@ export type ToSealer =
       readonly type: 'flush';
       readonly id: number;
       readonly deadlineMs: number;
+      /** Where the backend has answered nothing at all; not beyond `deadlineMs`. */
+      readonly unansweredMs: number;
       readonly counters: WriterCounters;
     }
   | ({ readonly type: 'close' } & Ending)

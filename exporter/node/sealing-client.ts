@@ -159,12 +159,16 @@ export abstract class SealingPeer {
   }
 
   /** Seals all that waits and finishes the segment; resolves when backend and archive have it, or the deadline is over. */
-  flush(deadlineMs: number, counters: WriterCounters): Promise<ConsumerStatus> {
+  flush(
+    deadlineMs: number,
+    counters: WriterCounters,
+    unansweredMs: number = deadlineMs,
+  ): Promise<ConsumerStatus> {
     if (this.#isClosed) return Promise.resolve({ forward: undefined, archive: undefined });
     const id = ++this.#lastId;
     const flushed = new Promise<ConsumerStatus>((resolve) => this.#flushes.set(id, resolve));
     this.#keepAlive();
-    this.tell({ type: 'flush', id, deadlineMs, counters });
+    this.tell({ type: 'flush', id, deadlineMs, unansweredMs, counters });
     return flushed;
   }
 

@@ -21,7 +21,7 @@ import { finishedSegments, openLogFollower } from './log-reader.ts';
 import { DamagedLogError, LogWriter } from './log-writer.ts';
 import { highestNumber, Members, sumCounters } from './members.ts';
 import { type OtlpClient, openOtlpClient } from './otlp-client.ts';
-import { causeOf } from './otlp-config.ts';
+import { causeOf, type OtlpClientConfig } from './otlp-config.ts';
 import {
   compareWithArchive,
   openSigner,
@@ -223,7 +223,9 @@ class SealingThread {
         onReport: ({ code, firstRecord, lastRecord, rejected, cause }) =>
           this.#report(
             `forward.${code}`,
-            `records ${firstRecord} to ${lastRecord}, ${rejected} rejected: ${cause}`,
+            code === 'down'
+              ? downText(backend, cause)
+              : `records ${firstRecord} to ${lastRecord}, ${rejected} rejected: ${cause}`,
           ),
       });
       this.#forwarder.notify(sealer.size - 1);
@@ -302,10 +304,13 @@ class SealingThread {
   }
 
   async #flushConsumers(
-    { id, deadlineMs }: Extract<ToSealer, { type: 'flush' }>,
+    { id, deadlineMs, unansweredMs }: Extract<ToSealer, { type: 'flush' }>,
     answer: (message: FromSealer) => void,
   ): Promise<void> {
-    await Promise.all([this.#forwarder?.flush(deadlineMs), this.#archiver?.flush(deadlineMs)]);
+    await Promise.all([
+      this.#forwarder?.flush(deadlineMs, unansweredMs),
+      this.#archiver?.flush(deadlineMs),
+    ]);
     answer({ type: 'flushed', id, status: this.#consumers() });
   }
 
@@ -382,6 +387,15 @@ class SealingThread {
   #tell(message: FromSealer): void {
     this.#port.postMessage(message);
   }
+}
+
+/** What a person is told of a backend that does not answer; most of all one that nobody chose. */
+function downText({ endpoint }: OtlpClientConfig, cause: string): string {
+  const where = typeof endpoint === 'string' ? endpoint : Object.values(endpoint).join(', ');
+  return (
+    `no answer from ${where} (${cause}). Spans stay in the log and are sent once there is one. Another place is set by ` +
+    '`backend.endpoint` or OTEL_EXPORTER_OTLP_ENDPOINT; without both it is the OTLP default on this host.'
+  );
 }
 
 void new SealingThread(workerData as ThreadData).start();

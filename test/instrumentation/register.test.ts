@@ -233,6 +233,20 @@ describe('a service without an SDK', () => {
   });
 });
 
+it.concurrent('a backend that is not there is told once, and the calls are sealed', async () => {
+  const files = { 'main.mjs': program('mjs', CALLS) };
+  const { ended, logs } = await serve('3.x', files, registered('main.mjs'), {
+    SEALSPAN_FORWARDING: 'direct',
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1',
+  });
+  expect(ended.code).toBe(0);
+  const told = ended.stderr.split('\n').filter((line) => line.includes('forward.'));
+  expect(told).toEqual([
+    expect.stringMatching(/forward\.down: no answer from http:\/\/127\.0\.0\.1:1 \(.*ECONNREFUSED/),
+  ]);
+  expect(callsOf(logs.get('0'))).toEqual(THREE_CALLS);
+});
+
 describe('a configuration that can not be', () => {
   const files = {
     'main.mjs': program('mjs', "console.log('first line');", CALLS),
@@ -244,6 +258,8 @@ describe('a configuration that can not be', () => {
     const { ended, logs } = await serve('3.x', files, registered('main.mjs'));
     expect(ended).toMatchObject({ code: 2, stdout: '' });
     expect(ended.stderr).toMatch(told);
+    // A `failOpen` in that file would not: it is not read as long as the file can not be.
+    expect(ended.stderr).toContain('(SEALSPAN_FAIL_OPEN=true would start it)');
     expect(logs.size).toBe(0);
   });
 
