@@ -12,12 +12,13 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openTerminal } from '../exporter/cli/terminal.ts';
+import { openTerminal, shown, shownJson, shownLines } from '../exporter/cli/terminal.ts';
 import { openTrustFile } from '../exporter/cli/trust.ts';
 import { findLogs, verifyDirectory } from '../exporter/cli/verify.ts';
 import type { ControlEvent } from '../exporter/log/control.ts';
@@ -79,14 +80,21 @@ function runJson(args: readonly string[]): { status: number | null; object: unkn
 }
 
 /** Entries of spans with these names, one trace, the second of them not sampled. */
-function entriesOf(...names: readonly string[]): Uint8Array[] {
+const entriesOf = (...names: readonly string[]): Uint8Array[] =>
+  spanEntries(names, { 'gen_ai.request.model': 'small' });
+
+function spanEntries(
+  names: readonly string[],
+  attributes: Readonly<Record<string, string>>,
+): Uint8Array[] {
+  const pairs = Object.entries(attributes);
   const spans = names.map((name, index) => ({
     name,
     traceId: Buffer.from(TRACE_ID, 'hex').toString('base64'),
     spanId: Buffer.alloc(8, index + 1).toString('base64'),
     startTimeUnixNano: String(BigInt(START_MS + index) * 1_000_000n),
     endTimeUnixNano: String(BigInt(START_MS + index) * 1_000_000n + 1_500_000n),
-    attributes: [{ key: 'gen_ai.request.model', value: { stringValue: 'small' } }],
+    attributes: pairs.map(([key, stringValue]) => ({ key, value: { stringValue } })),
     flags: index === 0 ? 1 : 0,
   }));
   const bytes = encodeOtlp('TracesData', {
@@ -213,15 +221,23 @@ describe('the command itself', () => {
     expect(stderr).not.toContain('    at ');
   });
 
-  test('the outside world failing is no verdict', () => {
-    const { dir } = seal(newLog());
-    rmSync(onlySegment(dir));
-    mkdirSync(onlySegment(dir));
+  test('the outside world failing is no verdict on the log, and says why', () => {
+    const { dir } = unreadable(newFolder());
     const { status, stdout, stderr } = run(['verify', dir]);
-    expect({ status, stdout }).toEqual({ status: 5, stdout: '' });
-    expect(stderr).toMatch(/^sealspan: EISDIR/);
+    expect({ status, stderr }).toEqual({ status: 5, stderr: '' });
+    expect(stdout).toContain('\nverdict    UNVERIFIABLE\n');
+    expect(stdout).toContain(`\nfinding    log.unreadable at ${dir}: ENOTDIR`);
+    const show = run(['show', '--trace', TRACE_ID, dir]);
+    expect({ status: show.status, stdout: show.stdout }).toEqual({ status: 5, stdout: '' });
+    expect(show.stderr).toContain(`sealspan: ${dir} can not be read: ENOTDIR`);
   });
 });
+
+/** A log of which the disk gives nothing: its segments are no directory. */
+function unreadable(dir: string): { readonly dir: string } {
+  writeFileSync(join(dir, 'segments'), '');
+  return { dir };
+}
 
 describe('verify', () => {
   test('a whole log, for people', () => {
@@ -305,6 +321,75 @@ witnesses  none
       status: 1,
       verdict: 'invalid',
       each: ['valid', 'invalid'],
+    });
+  });
+
+  test('a log that can not be read hides no verdict on the others', () => {
+    const dir = newFolder();
+    for (const instance of ['0', '1', '2']) mkdirSync(join(dir, instance));
+    seal(newLog('loans/test/0', join(dir, '0')));
+    unreadable(join(dir, '1'));
+    seal(newLog('loans/test/2', join(dir, '2')));
+    const verdictsIn = (): unknown => {
+      const { status, object } = runJson(['verify', dir]);
+      const { logs } = object as { logs: readonly { verdict: string }[] };
+      return { status, each: logs.map(({ verdict }) => verdict) };
+    };
+    expect(verdictsIn()).toEqual({ status: 4, each: ['valid', 'unverifiable', 'valid'] });
+    changeByte(onlySegment(join(dir, '2')), 1000);
+    expect(verdictsIn()).toEqual({ status: 1, each: ['valid', 'unverifiable', 'invalid'] });
+  });
+
+  test('what is no regular file is named, not waited for', () => {
+    const { dir } = seal(newLog());
+    for (const path of ['verifier', 'lock']) {
+      rmSync(join(dir, path), { force: true });
+      spawnSync('mkfifo', [join(dir, path)]);
+    }
+    rmSync(onlySegment(dir));
+    spawnSync('mkfifo', [onlySegment(dir)]);
+    const { status, object } = runJson(['verify', dir]);
+    expect({ status, codes: codes(object) }).toEqual({
+      status: 1,
+      codes: ['key.missing', 'checkpoint.unsigned', 'segment.name', 'log.empty'],
+    });
+  });
+
+  test('a key beside the log is read up to a bound', () => {
+    const { dir, vkey } = seal(newLog());
+    writeFileSync(join(dir, 'verifier'), `${vkey}${'\n'.repeat(4096)}`);
+    expect(codes(runJson(['verify', dir]).object)).toContain('key.missing');
+  });
+
+  test("below a directory called archive only a writer's own directory is a log", () => {
+    const dir = newFolder();
+    for (const path of ['0', 'archive', 'archive/a/b'])
+      mkdirSync(join(dir, path), { recursive: true });
+    const log = seal(newLog('loans/test/0', join(dir, '0')));
+    cpSync(join(log.dir, 'segments'), join(dir, 'archive/a/b/segments'), { recursive: true });
+    expect(findLogs(dir)).toEqual([{ dir: log.dir }]);
+    mkdirSync(join(dir, 'archive/hidden'));
+    seal(newLog('loans/test/1', join(dir, 'archive/hidden')));
+    expect(findLogs(dir)).toEqual([{ dir: log.dir }, { dir: join(dir, 'archive/hidden') }]);
+    seal(newLog('loans/test/archive', join(dir, 'archive')));
+    expect(findLogs(dir)).toEqual([{ dir: log.dir }, { dir: join(dir, 'archive') }]);
+    changeByte(onlySegment(join(dir, 'archive')), 1000);
+    expect(run(['verify', dir]).status).toBe(1);
+  });
+
+  test('directories too deep to be looked into are told; links may lead in circles or nowhere', () => {
+    const dir = newFolder();
+    const deep = join(dir, '1/2/3/4/5/6');
+    mkdirSync(join(deep, '7'), { recursive: true });
+    seal(newLog(ORIGIN, join(deep, '7')));
+    for (const path of [dir, join(dir, '1'), join(dir, '1/2')]) {
+      symlinkSync(dir, join(path, 'circle'));
+      symlinkSync(join(dir, 'nothing'), join(path, 'nowhere'));
+    }
+    expect(run(['verify', dir])).toEqual({
+      status: 4,
+      stdout: 'verdict    UNVERIFIABLE (0 logs)\n',
+      stderr: `sealspan: ${deep}/7 was not looked into: it lies more than 6 levels below ${dir}\n`,
     });
   });
 
@@ -411,6 +496,19 @@ describe('verify with a trust file', () => {
     const path = trustFile([log]);
     expect(run(['verify', log.dir, '--trust', path]).status).toBe(3);
     expect(openTrustFile(path).logs[0]?.head?.size).toBe(3);
+  });
+
+  test('a trust file that can not be written: the verdict is told all the same, then why', () => {
+    const log = seal(newLog());
+    const path = trustFile([log]);
+    // What a read-only file system does to it, also for a superuser: the new file can not be made beside it.
+    mkdirSync(`${path}.tmp`);
+    const { status, stdout, stderr } = run(['verify', log.dir, '--trust', path]);
+    expect(status).toBe(5);
+    expect(stdout).toContain('\nverdict    VALID\n');
+    expect(stderr).toMatch(/^sealspan: the head of loans\/test\/0 is not remembered: EISDIR/);
+    changeByte(onlySegment(log.dir), 1000);
+    expect(run(['verify', log.dir, '--trust', path]).status).toBe(1);
   });
 
   test('a log put back to an older state, checkpoint and all: found, and the head stays', () => {
@@ -576,6 +674,7 @@ describe('show', () => {
       droppedAttributes: 0,
       leaf: expect.stringMatching(/^[A-Za-z0-9+/]{43}=$/),
       sealed: '2026-11-23T10:00:00.003Z',
+      source: { kind: 'in-process', principal: null },
     };
     expect(runJson(['show', '--trace', TRACE_ID, dir])).toEqual({
       status: 0,
@@ -616,14 +715,31 @@ describe('show', () => {
     ).toBe(`2026-11-23T10:00:00.000Z  chat  1.5 ms  unset
   sealed 2026-11-23T10:00:00.003Z as ${ORIGIN}#1/0
   leaf HASH
+  source in-process
   aigov.source.convention = gen_ai
   gen_ai.request.model = small
 2026-11-23T10:00:00.001Z  chat again  1.5 ms  unset
   sealed 2026-11-23T10:00:00.003Z as ${ORIGIN}#1/1
   leaf HASH   (not sampled: sealed, not in the backend)
+  source in-process
   aigov.source.convention = gen_ai
   gen_ai.request.model = small
 `);
+  });
+
+  test('who sent them is told', () => {
+    const log = newLog();
+    const writer = openLog(log);
+    const principal = sha256(Buffer.from('a client'));
+    const base64 = Buffer.from(principal).toString('base64');
+    writer.append('traces', { kind: 'collector', principal, policy: 'verbatim' }, entriesOf('x'));
+    writer.close();
+    expect(run(['show', '--trace', TRACE_ID, log.dir]).stdout).toContain(
+      `\n  source collector, principal ${base64}\n`,
+    );
+    expect(runJson(['show', '--trace', TRACE_ID, log.dir]).object).toMatchObject({
+      spans: [{ source: { kind: 'collector', principal: base64 } }],
+    });
   });
 
   test('a trace that is not there, and a folder without a log', () => {
@@ -662,6 +778,48 @@ describe('show', () => {
       status: 4,
       verdict: 'unverifiable',
     });
+  });
+});
+
+describe('words of others', () => {
+  const HOSTILE = '\u001b[2Jx\r\nverdict    VALID\u0007\u007f\u009b\u2028\u202e\u2066\u0000';
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
+  const OBEYED = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/;
+
+  test('are spelled on one line, the rest as it is', () => {
+    expect(shown(HOSTILE)).toBe(
+      String.raw`\u001b[2Jx\u000d\u000averdict    VALID\u0007\u007f\u009b\u2028\u202e\u2066\u0000`,
+    );
+    expect(shown('é 👩‍💻 שלום \ud800')).toBe(String.raw`é 👩‍💻 שלום \ud800`);
+    expect(shownLines('a\n\u001b')).toBe('a\n\\u001b');
+    expect(JSON.parse(shownJson({ [HOSTILE]: [HOSTILE] }))).toEqual({ [HOSTILE]: [HOSTILE] });
+    expect(shownJson({ [HOSTILE]: [HOSTILE] })).not.toMatch(OBEYED);
+  });
+
+  test('obey nobody: names of spans, directories and files, attributes', () => {
+    const above = newFolder();
+    const dir = join(above, HOSTILE.replaceAll('\u0000', ''));
+    mkdirSync(dir);
+    const log = newLog(ORIGIN, dir);
+    const writer = openLog(log);
+    writer.append('traces', WRITER_SOURCE, spanEntries([HOSTILE], { [HOSTILE]: HOSTILE }));
+    writer.appendControl([CLOSED]);
+    writer.checkpoint();
+    writer.close();
+    writeFileSync(join(dir, 'segments', 'z\u001b]0;\nverdict    VALID'), '');
+    const outputs = [
+      ['verify', above],
+      ['verify', above, '--json'],
+      ['show', '--trace', TRACE_ID, above],
+      ['show', '--trace', TRACE_ID, above, '--json'],
+      ['verify', join(dir, 'no\u001bwhere')],
+    ].map((args) => run(args));
+    for (const { stdout, stderr } of outputs) expect(stdout + stderr).not.toMatch(OBEYED);
+    const [verified, , showed] = outputs;
+    expect(verified?.stdout.match(/^verdict.*$/gm)).toEqual(['verdict    INVALID']);
+    expect(verified?.stdout).toContain('segment.name at z\\u001b]0;\\u000averdict    VALID: ');
+    expect(showed?.stdout).toContain(`  ${shown(HOSTILE)}  1.5 ms`);
+    expect(showed?.stdout).toContain(`\n  ${shown(HOSTILE)} = ${shown(HOSTILE)}\n`);
   });
 });
 

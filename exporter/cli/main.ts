@@ -14,12 +14,11 @@ import { runDemo } from './demo.ts';
 import { runGateway } from './gateway.ts';
 import { runKeygen } from './keygen.ts';
 import { runShow } from './show.ts';
-import { openTerminal, type Terminal } from './terminal.ts';
-import { runVerify } from './verify.ts';
+import { openTerminal, shownLines, type Terminal } from './terminal.ts';
+import { EXIT_IO, runVerify } from './verify.ts';
 import { runVerifyArchive } from './verify-archive.ts';
 
 const EXIT_USAGE = 2;
-const EXIT_IO = 5;
 
 type Values = Readonly<Record<string, string | boolean | undefined>>;
 
@@ -63,7 +62,8 @@ versions, delete markers and locks; its keys come from the trust file alone.
   --endpoint URL --region NAME --path-style   where the bucket is, unless the AWS variables say so
   --json         one JSON object on stdout
 
-exit 0 valid, 1 invalid, 2 usage, 3 incomplete, 4 unverifiable, 5 the outside world failed
+exit 0 valid, 1 invalid, 2 usage, 3 incomplete, 4 unverifiable, 5 the outside world failed: no log could be read, or
+the trust file not written (the verdict is printed before)
 
 example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml`,
     options: {
@@ -249,7 +249,7 @@ main(process.argv.slice(2), terminal).then(
   },
   (error: unknown) => {
     terminal.note(
-      `sealspan: ${isUsage(error) && error instanceof Error ? error.message : causeOf(error)}`,
+      `sealspan: ${shownLines(isUsage(error) && error instanceof Error ? error.message : causeOf(error))}`,
     );
     process.exitCode = isUsage(error) ? EXIT_USAGE : EXIT_IO;
   },

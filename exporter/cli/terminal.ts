@@ -13,6 +13,30 @@ export interface Terminal {
   bad(text: string): string;
 }
 
+/** What a terminal obeys instead of showing: C0, DEL, C1, ends of lines, what turns the direction of text, half pairs. */
+const OBEYED = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
+
+/**
+ * Words that others wrote, such as a span's name or a file's, on one line: what a terminal would obey is spelled as
+ * `\u001b`. Without it a log could paint a verdict of its own.
+ */
+export function shown(text: string): string {
+  return text.replace(
+    OBEYED,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/** The same for words of several lines, such as an error in YAML that points at the place. */
+export function shownLines(text: string): string {
+  return text.split('\n').map(shown).join('\n');
+}
+
+/** JSON that a person may look at: the same object, and no raw character that a terminal obeys. */
+export function shownJson(value: unknown): string {
+  return shownLines(JSON.stringify(value, undefined, 2));
+}
+
 export function openTerminal(): Terminal {
   const { stdout, stderr, env } = process;
   const hasColour = stdout.isTTY === true && !env.NO_COLOR;

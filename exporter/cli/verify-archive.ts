@@ -10,9 +10,15 @@ import type { ArchiveReport } from '../node/archive-report.ts';
 import { findArchivedLogs, verifyArchivedLog } from '../node/archive-verify.ts';
 import { ConfigError } from '../node/config.ts';
 import { S3Store } from '../node/s3-store.ts';
-import type { Terminal } from './terminal.ts';
+import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile, WANTED_LOCK_DEFAULT } from './trust.ts';
-import { EXIT_OF, joinVerdicts, printReport, verdictText } from './verify.ts';
+import {
+  type HeadToRemember,
+  joinVerdicts,
+  printReport,
+  rememberAll,
+  verdictText,
+} from './verify.ts';
 
 /** How an archive in S3 is named on the command line. */
 export interface ArchiveAddress {
@@ -52,6 +58,7 @@ export async function runVerifyArchive(
   try {
     const { origins, foreign } = await findArchivedLogs(store);
     const reports: ArchiveReport[] = [];
+    const heads: HeadToRemember[] = [];
     for (const origin of origins) {
       const known = trust?.logs.find((log) => log.origin === origin);
       const { report, head } = await verifyArchivedLog({
@@ -67,18 +74,16 @@ export async function runVerifyArchive(
         nowMs: Date.now(),
         onProgress: ({ segmentCount, recordCount, byteLength }) => {
           const read = `${segmentCount} segments, ${recordCount} records, ${Math.round(byteLength / MEGABYTE)} MB`;
-          terminal.progress(`${origin}: ${read}`);
+          terminal.progress(`${shown(origin)}: ${read}`);
         },
       });
       reports.push(report);
       const isIntact = report.verdict === 'valid' || report.verdict === 'incomplete';
-      if (isIntact && head !== undefined) trust?.remember(origin, head);
+      if (isIntact && head !== undefined) heads.push({ origin, head });
     }
-    return tell(options, terminal, {
-      reports,
-      foreign,
-      expected: trust?.logs.map(({ origin }) => origin),
-    });
+    const expected = trust?.logs.map(({ origin }) => origin);
+    const verdict = tell(options, terminal, { reports, foreign, expected });
+    return rememberAll(trust, heads, verdict, terminal);
   } finally {
     store.close();
   }
@@ -91,7 +96,7 @@ interface Outcome {
   readonly expected: readonly string[] | undefined;
 }
 
-function tell(options: VerifyArchiveOptions, terminal: Terminal, outcome: Outcome): number {
+function tell(options: VerifyArchiveOptions, terminal: Terminal, outcome: Outcome): Verdict {
   const { reports, foreign, expected } = outcome;
   const found = new Set(reports.map(({ log }) => log));
   const missing = expected?.filter((origin) => !found.has(origin)) ?? [];
@@ -111,14 +116,14 @@ function tell(options: VerifyArchiveOptions, terminal: Terminal, outcome: Outcom
   if (options.isJson) {
     const [only] = whole;
     const object = whole.length === 1 && only !== undefined ? only : { logs: whole };
-    terminal.data(JSON.stringify({ ...object, verdict, missing, foreign }, undefined, 2));
+    terminal.data(shownJson({ ...object, verdict, missing, foreign }));
   } else {
     for (const report of whole) printReport(report, terminal);
     for (const origin of missing)
-      terminal.data(`missing    ${origin}: expected by the trust file, not found`);
+      terminal.data(`missing    ${shown(origin)}: expected by the trust file, not found`);
     for (const key of foreign)
-      terminal.data(`finding    archive.foreign at ${key}: is no part of a log`);
+      terminal.data(`finding    archive.foreign at ${shown(key)}: is no part of a log`);
     terminal.data(`verdict    ${verdictText(verdict, terminal)} (${whole.length} logs)`);
   }
-  return EXIT_OF[verdict];
+  return verdict;
 }

@@ -3,11 +3,11 @@
  * `sealspan verify`: one verdict over one log or several, with the assurance behind it. Trusts the trust file alone;
  * without one it says `self-attested`, since a key found beside a log is the log's own word.
  */
-import { existsSync, lstatSync, readdirSync, statSync } from 'node:fs';
+import { lstatSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeBase64 } from '../log/bytes.ts';
 import { LogError } from '../log/errors.ts';
-import { parseCheckpoint, parseVerifier, type Verifier } from '../log/note.ts';
+import { type Head, parseCheckpoint, parseVerifier, type Verifier } from '../log/note.ts';
 import type { Report, Verdict } from '../log/report.ts';
 import { type VerifiedRecord, verifyLog } from '../log/verify.ts';
 import { ConfigError } from '../node/config.ts';
@@ -19,7 +19,8 @@ import {
   readSegmentFiles,
   readTextFile,
 } from '../node/log-reader.ts';
-import type { Terminal } from './terminal.ts';
+import { causeOf } from '../node/otlp-config.ts';
+import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile, type TrustedLog, type TrustFile } from './trust.ts';
 
 export const EXIT_OF: Readonly<Record<Verdict, number>> = {
@@ -28,6 +29,8 @@ export const EXIT_OF: Readonly<Record<Verdict, number>> = {
   incomplete: 3,
   unverifiable: 4,
 };
+/** The outside world failed. */
+export const EXIT_IO = 5;
 
 /** Worst first, as several verdicts are joined. */
 const WORST: readonly Verdict[] = ['invalid', 'unverifiable', 'incomplete', 'valid'];
@@ -37,28 +40,61 @@ export interface LogPlace {
   readonly dir: string;
 }
 
-/** Log directories in or below a directory: itself, one for each instance, or the origins of an archive. */
-export function findLogs(dir: string): LogPlace[] {
-  if (!existsSync(dir) || !statSync(dir).isDirectory())
-    throw new ConfigError(`${dir} is no directory`);
+/**
+ * Log directories in or below a directory: itself, one for each instance, or the origins of an archive.
+ * @param onPassedOver hears of each directory that was not looked into, and why
+ */
+export function findLogs(
+  dir: string,
+  onPassedOver: (path: string, why: string) => void = () => {},
+): LogPlace[] {
+  if (!isDirectory(dir)) throw new ConfigError(`${dir} is no directory`);
   const found: LogPlace[] = [];
-  const look = (path: string, depth: number): void => {
-    if (existsSync(join(path, 'segments')) || existsSync(join(path, 'signing'))) {
-      found.push({ dir: path });
+  // Links may lead in circles.
+  const seen = new Set<string>();
+  const look = (path: string, depth: number, isArchive: boolean): void => {
+    let names: string[];
+    try {
+      const real = realpathSync(path);
+      if (seen.has(real)) return;
+      seen.add(real);
+      names = readdirSync(path).sort();
+    } catch (error) {
+      if (depth === 0) throw error;
+      onPassedOver(path, causeOf(error));
       return;
     }
-    if (depth === DEPTH_MAX) return;
-    for (const name of readdirSync(path).sort()) {
-      // The archive beside the logs holds the same logs once more; it is verified by its own name.
-      if (depth === 0 && name === 'archive') continue;
-      if (statSync(join(path, name)).isDirectory()) look(join(path, name), depth + 1);
+    const isWriters = names.includes('signing');
+    if (isWriters || names.includes('segments')) {
+      if (isWriters || !isArchive) found.push({ dir: path });
+      return;
+    }
+    for (const name of names) {
+      const below = join(path, name);
+      if (!isDirectory(below)) continue;
+      if (depth === DEPTH_MAX) {
+        onPassedOver(below, `it lies more than ${DEPTH_MAX} levels below ${dir}`);
+        continue;
+      }
+      // The archive beside the logs holds the same logs once more, and is verified by its own name. Of what is below
+      // that name only a writer's own directory is no archive.
+      look(below, depth + 1, isArchive || (depth === 0 && name === 'archive'));
     }
   };
-  look(dir, 0);
+  look(dir, 0, false);
   return found;
 }
 
 const DEPTH_MAX = 6;
+
+function isDirectory(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    // A link to nothing or to itself.
+    return false;
+  }
+}
 
 /** True where a writer holds the log now. A copy has no lock, so nothing excuses what it lacks. */
 function isLive(dir: string): boolean {
@@ -136,6 +172,93 @@ export async function verifyDirectory(
   );
 }
 
+/** A finding of the log, or of the disk that it lies on. */
+export interface ShownFinding {
+  readonly code: string;
+  readonly where: string;
+  readonly message: string;
+}
+
+export type ShownReport = Omit<Report, 'findings'> & { readonly findings: readonly ShownFinding[] };
+
+/** What is said of a log that can not be read: nothing but why, and no word on whether it holds. */
+function unreadableReport(dir: string, error: unknown, isSelfAttested: boolean): ShownReport {
+  return {
+    verdict: 'unverifiable',
+    log: '',
+    size: 0,
+    root: '',
+    records: 0,
+    entries: 0,
+    declaredLost: 0,
+    findings: [{ code: 'log.unreadable', where: dir, message: causeOf(error) }],
+    findingsOmitted: 0,
+    assurance: {
+      signer: 'none',
+      selfAttested: isSelfAttested,
+      tail: 'not checked: the log can not be read',
+      population: '',
+      fork: 'not checked: the log can not be read',
+      witnesses: 'none',
+      archiveLock: 'not checked',
+      unsignedRecords: 0,
+      claimedFrom: undefined,
+      claimedTo: undefined,
+    },
+  };
+}
+
+/** As {@link verifyDirectory}; what the file system refuses is said in the report, so that other logs get theirs. */
+export async function verifyReadable(
+  dir: string,
+  trust: TrustFile | undefined,
+  onRecord: (record: VerifiedRecord) => void,
+): Promise<{ readonly report: ShownReport; readonly isRead: boolean }> {
+  try {
+    return { report: await verifyDirectory(dir, trust, onRecord), isRead: true };
+  } catch (error) {
+    // Only what the system says of its files: anything else is a fault of ours, and ends the command.
+    if (!(error instanceof Error && 'syscall' in error)) throw error;
+    return { report: unreadableReport(dir, error, trust === undefined), isRead: false };
+  }
+}
+
+/** Tells what was not looked into, for whoever takes the verdict for one over all. */
+export function findLogsAloud(dir: string, terminal: Terminal): LogPlace[] {
+  return findLogs(dir, (path, why) =>
+    terminal.note(`sealspan: ${shown(path)} was not looked into: ${shown(why)}`),
+  );
+}
+
+/** A head to put in the trust file once the verdict is told. */
+export interface HeadToRemember {
+  readonly origin: string;
+  readonly head: Head;
+}
+
+/**
+ * Remembers the heads; a trust file that can not be written, as on a read-only file system, costs no verdict.
+ * @returns the exit status: that of the verdict, but 5 where a head is not remembered and the log not invalid
+ */
+export function rememberAll(
+  trust: TrustFile | undefined,
+  heads: readonly HeadToRemember[],
+  verdict: Verdict,
+  terminal: Terminal,
+): number {
+  let failed = false;
+  for (const { origin, head } of heads) {
+    try {
+      trust?.remember(origin, head);
+    } catch (error) {
+      failed = true;
+      const why = shown(causeOf(error));
+      terminal.note(`sealspan: the head of ${shown(origin)} is not remembered: ${why}`);
+    }
+  }
+  return failed && verdict !== 'invalid' ? EXIT_IO : EXIT_OF[verdict];
+}
+
 export interface VerifyOptions {
   readonly dir: string;
   readonly trustPath: string | undefined;
@@ -145,18 +268,22 @@ export interface VerifyOptions {
 /** Runs the command; returns the exit status. */
 export async function runVerify(options: VerifyOptions, terminal: Terminal): Promise<number> {
   const trust = options.trustPath === undefined ? undefined : openTrustFile(options.trustPath);
-  const places = findLogs(options.dir);
-  const reports: { dir: string; report: Report }[] = [];
+  const places = findLogsAloud(options.dir, terminal);
+  const reports: { dir: string; report: ShownReport }[] = [];
+  const heads: HeadToRemember[] = [];
+  let readCount = 0;
   for (const { dir } of places) {
     let records = 0;
-    const report = await verifyDirectory(dir, trust, () => {
-      if (++records % 100 === 0) terminal.progress(`${dir}: ${records} records`);
+    const { report, isRead } = await verifyReadable(dir, trust, () => {
+      if (++records % 100 === 0) terminal.progress(`${shown(dir)}: ${records} records`);
     });
+    if (isRead) readCount++;
     reports.push({ dir, report });
     // An incomplete log is intact: its end may be held against the next one as well (FORMAT.md, "Trust file").
     const isIntact = report.verdict === 'valid' || report.verdict === 'incomplete';
     if (isIntact && report.size > 0) {
-      trust?.remember(report.log, { size: report.size, root: decodeBase64(report.root) });
+      const head = { size: report.size, root: decodeBase64(report.root) };
+      heads.push({ origin: report.log, head });
     }
   }
   const found = new Set(reports.map(({ report }) => report.log));
@@ -177,15 +304,16 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
     const [only] = whole;
     const object =
       whole.length === 1 && only !== undefined ? { ...only, verdict } : { logs: whole };
-    terminal.data(JSON.stringify({ ...object, verdict, missing }, undefined, 2));
+    terminal.data(shownJson({ ...object, verdict, missing }));
   } else {
     for (const report of whole) printReport(report, terminal);
     for (const origin of missing)
-      terminal.data(`missing    ${origin}: expected by the trust file, not found`);
+      terminal.data(`missing    ${shown(origin)}: expected by the trust file, not found`);
     if (whole.length !== 1)
       terminal.data(`verdict    ${verdictText(verdict, terminal)} (${whole.length} logs)`);
   }
-  return EXIT_OF[verdict];
+  const status = rememberAll(trust, heads, verdict, terminal);
+  return places.length > 0 && readCount === 0 ? EXIT_IO : status;
 }
 
 /** The worst of the verdicts. Without any, nothing was checked, and that is never valid (invariant 9). */
@@ -198,23 +326,15 @@ export function verdictText(verdict: Verdict, terminal: Terminal): string {
   return terminal.bold(verdict === 'valid' ? terminal.good(text) : terminal.bad(text));
 }
 
-interface PrintedFinding {
-  readonly code: string;
-  readonly where: string;
-  readonly message: string;
-}
-
 export function printReport(
-  report: Omit<Report, 'findings'> & {
-    readonly dir: string;
-    readonly findings: readonly PrintedFinding[];
-  },
+  report: ShownReport & { readonly dir: string },
   terminal: Terminal,
 ): void {
   const { assurance } = report;
-  const line = (label: string, text: string) => terminal.data(`${label.padEnd(10)} ${text}`);
+  const put = (label: string, text: string) => terminal.data(`${label.padEnd(10)} ${text}`);
+  const line = (label: string, text: string) => put(label, shown(text));
   line('log', `${report.log || '(unnamed)'} in ${report.dir}`);
-  line('verdict', verdictText(report.verdict, terminal));
+  put('verdict', verdictText(report.verdict, terminal));
   line('records', `${report.records} read, ${report.size} under a signature`);
   line('entries', `${report.entries} sealed, ${report.declaredLost} declared lost`);
   line(
