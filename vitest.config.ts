@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { defineConfig } from 'vitest/config';
 
-const limits = { testTimeout: 60_000, hookTimeout: 60_000 };
+const limits = { testTimeout: 180_000, hookTimeout: 180_000 };
 
 /** `unit` is `npm test` and needs no network; `package` and `sdks` (`npm run test:package`, `test:sdks`) do. */
 export default defineConfig({
