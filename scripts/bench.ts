@@ -11,6 +11,7 @@ import { growth } from '../test/bench/f-growth.ts';
 import { memory } from '../test/bench/g-memory.ts';
 import { bytesAtRest } from '../test/bench/h-bytes.ts';
 import { latency } from '../test/bench/i-latency.ts';
+import { archive } from '../test/bench/j-archive.ts';
 import { runBenches } from '../test/bench/support/bench.ts';
 
 await runBenches([
@@ -23,4 +24,5 @@ await runBenches([
   memory,
   bytesAtRest,
   latency,
+  archive,
 ]);
