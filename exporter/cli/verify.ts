@@ -46,6 +46,8 @@ export function findLogs(dir: string): LogPlace[] {
     for (const name of readdirSync(path).sort()) {
       // The archive beside the logs holds the same logs once more; it is verified by its own name.
       if (depth === 0 && name === 'archive') continue;
+      // What `sealspan recover` put aside, or has not finished: its log was refused, and goes on nowhere.
+      if (depth === 0 && /^(?:abandoned-|\.)/.test(name)) continue;
       if (statSync(join(path, name)).isDirectory()) look(join(path, name), depth + 1);
     }
   };
