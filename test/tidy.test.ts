@@ -58,7 +58,6 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['exporter/log/report.ts', 'verify.test: every finding and verdict there is'],
   ['exporter/node/archive-config.ts', 'config.test: every setting and refusal'],
   ['exporter/node/archive-locks.ts', 'archive-verify.test: every finding of a lock'],
-  ['exporter/node/archive-policies.ts', 'archive-probe.test'],
   ['exporter/node/archive-report.ts', 'archive-verify.test: every finding there is'],
   ['exporter/cli/recover.ts', 'successor.test'],
   ['exporter/node/s3-listing.ts', 'archive-s3.test, archive-verify.test: any number of pages'],
