@@ -13,6 +13,7 @@ import { runArchiveTest } from './archive.ts';
 import { runDemo } from './demo.ts';
 import { runGateway } from './gateway.ts';
 import { runKeygen } from './keygen.ts';
+import { runRecover } from './recover.ts';
 import { runShow } from './show.ts';
 import { openTerminal, shownLines, type Terminal } from './terminal.ts';
 import { EXIT_IO, runVerify } from './verify.ts';
@@ -83,6 +84,30 @@ example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml`,
       };
       return runVerifyArchive({ ...where, ...how }, terminal);
     },
+  },
+  recover: {
+    summary: 'succeed a log whose disk is lost or older than its archive',
+    help: `sealspan recover --instance NAME [--log ORIGIN] [--json]
+
+Ends the log in directory NAME below \`dir\` of sealspan.yaml and opens its successor: ORIGIN.2 with a key of its own. Its
+first record names the head that the archive has; what the old disk holds without a signature is sealed again. The old
+directory is kept, under another name. Prints the public line of the new key for trust files.
+
+  --instance NAME   the directory, as in the settings; 0 where nothing else was said
+  --log ORIGIN      the log that ends, where its directory is gone
+  --json            one JSON object on stdout
+
+example: sealspan recover --instance 0`,
+    options: { instance: { type: 'string' }, log: { type: 'string' } },
+    run: (values, _positionals, terminal) =>
+      runRecover(
+        {
+          instance: text(values, 'instance'),
+          origin: text(values, 'log'),
+          isJson: values.json === true,
+        },
+        terminal,
+      ),
   },
   archive: {
     summary: 'test whether a bucket can hold an archive, and print the policies for it',

@@ -71,6 +71,8 @@ export function findLogs(
     }
     for (const name of names) {
       const below = join(path, name);
+      // What `sealspan recover` put aside, or has not finished: its log was refused, and goes on nowhere.
+      if (depth === 0 && /^(?:abandoned-|\.)/.test(name)) continue;
       if (!isDirectory(below)) continue;
       if (depth === DEPTH_MAX) {
         onPassedOver(below, `it lies more than ${DEPTH_MAX} levels below ${dir}`);

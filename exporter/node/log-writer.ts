@@ -64,7 +64,7 @@ export interface LogWriterOptions {
   /** Milliseconds since 1970. */
   readonly now: () => number;
   /** What `opened` says of this writer. */
-  readonly opened: Pick<OpenedEvent, 'writer' | 'instance' | 'configuration' | 'heartbeatMs'>;
+  readonly opened: Omit<OpenedEvent, 'name' | 'size' | 'root' | 'continues'>;
   /** A segment is finished at this many bytes, or at this age, whichever comes first. */
   readonly segmentByteLengthMax: number;
   readonly segmentAgeMsMax: number;

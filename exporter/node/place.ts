@@ -100,6 +100,24 @@ export function takePlace(config: SealingConfig): Place {
   );
 }
 
+/** `<name>.2`, `<name>.3`, …: what the logs are called that succeed the one of a name. */
+const SUCCESSOR = /\.([2-9]|[1-9][0-9]{1,8})$/;
+
+/** The name after this one. */
+export function successorName(origin: string): string {
+  const number = SUCCESSOR.exec(origin)?.[1];
+  return number === undefined
+    ? `${origin}.2`
+    : `${origin.slice(0, -number.length)}${Number(number) + 1}`;
+}
+
+/** A log keeps its name for life; the one that succeeds it is what the same settings mean from then on. */
+function isNameOrSuccessor(known: string, origin: string): boolean {
+  return (
+    known === origin || (known.startsWith(`${origin}.`) && known.replace(SUCCESSOR, '') === origin)
+  );
+}
+
 /** The signer of a log: its own key, or the configured one, which must be the one the log began with. */
 export function openSigner(
   config: SealingConfig,
@@ -116,7 +134,8 @@ export function openSigner(
   }
   const knownOrigin = known?.split('+')[0];
   const origin = `${config.originBase}/${place.instance}`;
-  if (knownOrigin !== undefined && config.originIsChosen && knownOrigin !== origin) {
+  const isOther = knownOrigin !== undefined && !isNameOrSuccessor(knownOrigin, origin);
+  if (isOther && config.originIsChosen) {
     throw new StartRefusal(
       'mismatch',
       `${place.dir} holds the log ${knownOrigin}, not ${origin}. A log keeps its name for life: set \`origin\` back, or use another \`dir\`.`,
@@ -269,8 +288,8 @@ export async function compareWithArchive(
   throw new StartRefusal(
     'damaged',
     `${dir} is ${own === undefined ? 'behind' : 'another history than'} the archived checkpoint of ${archived.size} records ` +
-      `(${newest.key}): a restored backup or a replaced disk. This log must not be continued; move it away and begin a successor ` +
-      'with a new `origin` and a new key.',
+      `(${newest.key}): a restored backup or a replaced disk. This log must not be continued: ` +
+      '`sealspan recover` begins a successor with a new key.',
   );
 }
 
