@@ -115,6 +115,17 @@ export interface RefusedEvent {
   readonly sha256?: Hash;
 }
 
+/** Whether calls through one package are seen. The events of one record are the whole answer, and replace the one before. */
+export interface CoverageEvent {
+  readonly name: 'coverage';
+  /** Name of the package. */
+  readonly target: string;
+  readonly version?: string;
+  /** A word of the instrumentation's, such as `active` or `out_of_range`. */
+  readonly state: string;
+  readonly detail?: string;
+}
+
 export type ControlEvent =
   | OpenedEvent
   | RecoveredEvent
@@ -123,6 +134,7 @@ export type ControlEvent =
   | RefusedEvent
   | InterruptedEvent
   | ClosedEvent
+  | CoverageEvent
   | ({ readonly name: 'heartbeat' } & WriterCounters);
 
 export type ControlName = ControlEvent['name'];
@@ -148,6 +160,7 @@ const CONTROL_FIELDS: Readonly<Record<ControlName, Readonly<Record<string, Spell
     'archive:text segment:count size:count byteLength:count sha256:hash key:text lock?:text',
   ),
   refused: fields('count:count cause:text source:text principal?:hash sha256?:hash'),
+  coverage: fields('target:text version?:text state:text detail?:text'),
 };
 
 /** The last whole millisecond that OTLP's 64 bits of nanoseconds hold, in the year 2554. */
