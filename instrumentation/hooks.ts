@@ -173,14 +173,22 @@ export function copyOf(urlOrPath: string): Copy | undefined {
   return undefined;
 }
 
-/** The version that the program would load, from its folder or the working directory upwards. */
+/** The version that the program would load. */
 export function installedVersion(name: string): string | undefined {
+  return installedCopy(name)?.version;
+}
+
+/** The copy that the program would load, from its folder or the working directory upwards. */
+export function installedCopy(
+  name: string,
+): { readonly folder: string; readonly version: string } | undefined {
   const program = process.argv[1];
   const starts = [...(program === undefined ? [] : [dirname(program)]), process.cwd()];
   for (const start of starts) {
     for (let folder = start; ; folder = dirname(folder)) {
-      const version = versionAt(join(folder, 'node_modules', name));
-      if (version !== undefined) return version;
+      const place = join(folder, 'node_modules', name);
+      const version = versionAt(place);
+      if (version !== undefined) return { folder: place, version };
       if (folder === dirname(folder)) break;
     }
   }

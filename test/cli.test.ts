@@ -176,7 +176,7 @@ const codes = (object: unknown): string[] =>
   (object as { findings: readonly { code: string }[] }).findings.map(({ code }) => code);
 
 describe('the command itself', () => {
-  const COMMANDS = ['verify', 'show', 'keygen', 'demo'];
+  const COMMANDS = ['verify', 'show', 'keygen', 'doctor', 'demo'];
 
   test('without a command it tells them all, and that this was no use of it', () => {
     const { status, stdout, stderr } = run([]);

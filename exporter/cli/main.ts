@@ -11,6 +11,7 @@ import { MissingPackageError } from '../node/s3-store.ts';
 import { VERSION } from '../node/version.ts';
 import { runArchiveTest } from './archive.ts';
 import { runDemo } from './demo.ts';
+import { runDoctor } from './doctor.ts';
 import { runGateway } from './gateway.ts';
 import { runKeygen } from './keygen.ts';
 import { runRecover } from './recover.ts';
@@ -193,6 +194,24 @@ example: sealspan gateway --config /etc/sealspan/sealspan.yaml`,
     options: { config: { type: 'string' } },
     run: (values, _positionals, terminal) =>
       runGateway({ configPath: text(values, 'config'), isJson: values.json === true }, terminal),
+  },
+  doctor: {
+    summary: 'say what would keep calls out of the log, each with its fix',
+    help: `sealspan doctor [DIR] [--online] [--json]
+
+Run it in the application's folder. Looks at the configuration, the directory of logs (DIR, or what the configuration
+says), locks, keys, archive and backend; loads each AI package that is installed here, in a process of its own with the
+hooks under it, and says whether its calls are seen; and tells what each log said of that last.
+
+  --online       ask the backend whether it takes traces
+  --json         one JSON object on stdout: ok, folder, packages[], findings[] with check, status, message and fix
+
+exit 0 no problem, 1 a problem, such as a package that is installed and not hooked; 2 usage
+
+example: sealspan doctor ./sealspan-log --online`,
+    options: { online: { type: 'boolean' } },
+    run: (values, [dir], terminal) =>
+      runDoctor({ dir, isOnline: values.online === true, isJson: values.json === true }, terminal),
   },
   demo: {
     summary:
