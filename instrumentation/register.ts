@@ -245,6 +245,7 @@ function start(audit: Audit): void {
   configureInstrumentation({
     ...(config.content === undefined ? {} : { content: { policy: config.content } }),
     ...(config.governance === undefined ? {} : { governance: config.governance }),
+    governanceMap: config.governanceMap,
     digestKey: openDigestKey(join(config.dir, 'digest.key')),
     onFirstSpan: () => bringProvider(config, registration),
   });
