@@ -131,18 +131,20 @@ example: sealspan archive test`,
   },
   show: {
     summary: 'print the sealed spans of one trace',
-    help: `sealspan show --trace ID [DIR] [--trust FILE] [--json]
+    help: `sealspan show --trace ID [DIR] [--trust FILE] [--raw] [--json]
 
-Prints the sealed spans of a trace with the place each is sealed at, after verifying the log they are in.
+Prints the sealed spans of a trace with the place each is sealed at, after verifying the log they are in: in the names
+of OpenTelemetry, whatever convention wrote them. Spans of two instrumentations that tell of one call count as one.
 
   --trace ID     32 hexadecimal digits, as every tracing backend shows them
   --trust FILE   as in verify
-  --json         one JSON object on stdout
+  --raw          names and values as they are sealed
+  --json         one JSON object on stdout: trace, verdict, calls, spans[] with attributes as sealed, and normalised
 
 exit as verify; 4 where the trace is not in the log
 
 example: sealspan show --trace 4bf92f3577b34da6a3ce929d0e0e4736 ./sealspan-log`,
-    options: { trace: { type: 'string' }, trust: { type: 'string' } },
+    options: { trace: { type: 'string' }, trust: { type: 'string' }, raw: { type: 'boolean' } },
     run: (values, [dir = DEFAULT_DIR], terminal) => {
       const traceId = required(
         values,
@@ -152,7 +154,13 @@ example: sealspan show --trace 4bf92f3577b34da6a3ce929d0e0e4736 ./sealspan-log`,
       if (!TRACE_ID.test(traceId))
         throw new UsageError(`--trace: '${traceId}' is not 32 hexadecimal digits`);
       return runShow(
-        { dir, traceId, trustPath: text(values, 'trust'), isJson: values.json === true },
+        {
+          dir,
+          traceId,
+          trustPath: text(values, 'trust'),
+          isRaw: values.raw === true,
+          isJson: values.json === true,
+        },
         terminal,
       );
     },
