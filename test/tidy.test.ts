@@ -154,7 +154,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
       'examples/a/main.ts': [
         "import { verifyLog } from 'sealspan/verify';",
         "import './own.ts';",
-        "import '../b/main.ts';",
+        "import '../b/main.ts'; import '../support/c.ts';",
         "import '../../exporter/log/index.ts';",
         "import 'sealspan/dist/exporter/log/index.js';",
       ].join('\n'),
