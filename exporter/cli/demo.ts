@@ -366,7 +366,7 @@ class Telling {
   async #show(traceId: string): Promise<void> {
     const lines: string[] = [];
     const quiet: Terminal = { ...this.#terminal, data: (line) => lines.push(line), note: () => {} };
-    const shown = { dir: this.#dir, traceId, trustPath: undefined, isRaw: false, isJson: false };
+    const shown = { dir: this.#dir, traceId, trustPath: undefined, isJson: false };
     const status = await runShow(shown, quiet);
     this.#step(status === 0, `one decision, by the trace id that the backend shows too`);
     for (const line of lines.filter((text) => SHOWN.test(text))) this.#say(`    ${line}`);

@@ -18,7 +18,7 @@ export interface ShowOptions {
   readonly traceId: string;
   readonly trustPath: string | undefined;
   /** Attributes as they are sealed, and not in one vocabulary. */
-  readonly isRaw: boolean;
+  readonly isRaw?: boolean;
   readonly isJson: boolean;
 }
 
@@ -77,13 +77,13 @@ export async function runShow(options: ShowOptions, terminal: Terminal): Promise
   const calls = groupCalls(spans);
   for (const [index, call] of calls.entries()) for (const span of call) span.call = index + 1;
   if (options.isJson) {
-    const told = options.isRaw ? spans.map(({ normalised: _, ...span }) => span) : spans;
+    const told = options.isRaw === true ? spans.map(({ normalised: _, ...span }) => span) : spans;
     const object = { trace: options.traceId, verdict, calls: calls.length, spans: told };
     terminal.data(shownJson(object));
   } else {
     for (const span of spans) {
       const [first] = calls[(span.call ?? 0) - 1] ?? [];
-      print(span, first === span ? undefined : first, options.isRaw, terminal);
+      print(span, first === span ? undefined : first, options.isRaw === true, terminal);
     }
     terminal.note(
       `${spans.length} spans of trace ${options.traceId}, calls of a model: ${calls.length}; verdict of the log: ${verdict}`,
