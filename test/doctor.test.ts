@@ -109,7 +109,7 @@ async function diagnose(
 }
 
 describe('the packages that are installed', () => {
-  test.concurrent('hooked: nothing is found', async () => {
+  test('hooked: nothing is found', async () => {
     const home = makeApp({ openai: 'real', ...SDK });
     expect(await diagnose(home)).toMatchObject({
       status: 0,
@@ -137,7 +137,7 @@ describe('the packages that are installed', () => {
     expect(readdirSync(home)).toEqual(['node_modules']);
   });
 
-  test.concurrent.each<[string, Files, string, string]>([
+  test.each<[string, Files, string, string]>([
     [
       'of an unknown version',
       openai('8.0.0', { 'client.js': 'exports.OpenAI = class OpenAI { async makeRequest() {} };' }),
@@ -164,7 +164,7 @@ describe('the packages that are installed', () => {
     ]);
   });
 
-  test.concurrent('none: a warning, that names those it knows', async () => {
+  test('none: a warning, that names those it knows', async () => {
     const { status, of } = await diagnose(makeApp({}));
     expect(status).toBe(0);
     expect(of('package')).toEqual([
@@ -177,7 +177,7 @@ describe('the packages that are installed', () => {
     ]);
   });
 
-  test.concurrent('that end the process they are loaded in: told, with what it said', async () => {
+  test('that end the process they are loaded in: told, with what it said', async () => {
     const files = openai('7.1.0', { 'client.js': "console.error('no licence'); process.exit(9);" });
     const { status, of } = await diagnose(makeApp({ openai: files }));
     expect(status).toBe(1);
@@ -186,7 +186,7 @@ describe('the packages that are installed', () => {
   });
 });
 
-test.concurrent('for people: a line each, the fix below it, the count beside it', async () => {
+test('for people: a line each, the fix below it, the count beside it', async () => {
   const home = makeApp({ openai: openai('8.0.0'), ...SDK });
   const { status, stdout, stderr } = await run(home);
   expect(status).toBe(1);
@@ -218,7 +218,7 @@ describe('the OpenTelemetry SDK', () => {
 });
 
 describe('the configuration', () => {
-  test.concurrent('that can not be: told by line, and the packages are looked at', async () => {
+  test('that can not be: told by line, and the packages are looked at', async () => {
     const home = makeApp({ openai: 'real' }, { 'sealspan.yaml': 'origin: a\nmode: fast\n' });
     const { status, of } = await diagnose(home);
     expect(status).toBe(1);
@@ -233,7 +233,7 @@ describe('the configuration', () => {
     expect(of('package')).toMatchObject([{ status: 'ok' }]);
   });
 
-  test.concurrent('that gives things away: warnings', async () => {
+  test('that gives things away: warnings', async () => {
     const yaml = 'failOpen: true\narchive: off\nforwarding: off\n';
     const { status, report } = await diagnose(makeApp({}, { 'sealspan.yaml': yaml }));
     expect(status).toBe(0);
@@ -251,7 +251,7 @@ describe('the configuration', () => {
     ]);
   });
 
-  test.concurrent('with places that can not be written', async () => {
+  test('with places that can not be written', async () => {
     const yaml = 'dir: ./file/log\narchive: { directory: ./file }\n';
     const home = makeApp({}, { 'sealspan.yaml': yaml, file: '' });
     const { status, of } = await diagnose(home);
@@ -274,7 +274,7 @@ describe('the configuration', () => {
 });
 
 describe('the backend', () => {
-  test.concurrent('is asked only where that is wanted, and gets no span', async () => {
+  test('is asked only where that is wanted, and gets no span', async () => {
     const backend = await openOtlpBackend();
     const yaml = `backend: { endpoint: "${backend.httpEndpoint}" }\n`;
     const home = makeApp({}, { 'sealspan.yaml': yaml });
@@ -315,7 +315,7 @@ describe('the backend', () => {
     expect(requests.map(({ bytes }) => bytes.length)).toEqual([0]);
   });
 
-  test.concurrent('that can not be: a problem', async () => {
+  test('that can not be: a problem', async () => {
     const yaml = 'backend: { endpoint: "nowhere" }\n';
     const { status, of } = await diagnose(makeApp({}, { 'sealspan.yaml': yaml }));
     expect([status, of('backend')]).toMatchObject([1, [{ status: 'problem' }]]);
@@ -347,7 +347,7 @@ function makeLog(dir: string, ...runs: readonly (readonly (readonly ControlEvent
 }
 
 describe('the logs', () => {
-  test.concurrent('their writers, their keys, and what they said last of packages', async () => {
+  test('their writers, their keys, and what they said last of packages', async () => {
     const home = makeApp({});
     const logs = join(home, 'logs');
     makeLog(join(logs, '0'), [
