@@ -19,7 +19,7 @@ import {
   type PackageRow,
   probePackages,
 } from './doctor-packages.ts';
-import type { Terminal } from './terminal.ts';
+import { shownJson, shownLines, type Terminal } from './terminal.ts';
 import { findLogs, isLive } from './verify.ts';
 
 export interface DoctorOptions {
@@ -62,7 +62,7 @@ export async function runDoctor(options: DoctorOptions, terminal: Terminal): Pro
   findings.push(judgeSdk(places, packages.length > 0));
   const problems = findings.filter(({ status }) => status === 'problem').length;
   if (options.isJson) {
-    terminal.data(JSON.stringify({ ok: problems === 0, folder, packages, findings }, undefined, 2));
+    terminal.data(shownJson({ ok: problems === 0, folder, packages, findings }));
   } else {
     for (const finding of findings) print(finding, terminal);
     const count = problems === 1 ? '1 problem' : `${problems} problems`;
@@ -74,8 +74,10 @@ export async function runDoctor(options: DoctorOptions, terminal: Terminal): Pro
 function print({ check, status, message, fix }: Finding, terminal: Terminal): void {
   const label = status.padEnd(8);
   const painted = status === 'ok' ? terminal.good(label) : terminal.bad(label);
-  terminal.data(`${status === 'skipped' ? label : painted} ${check.padEnd(9)} ${message}`);
-  if (fix !== undefined) terminal.data(`${' '.repeat(19)}fix: ${fix}`);
+  terminal.data(
+    `${status === 'skipped' ? label : painted} ${check.padEnd(9)} ${shownLines(message)}`,
+  );
+  if (fix !== undefined) terminal.data(`${' '.repeat(19)}fix: ${shownLines(fix)}`);
 }
 
 function checkConfig(dir: string | undefined, findings: Finding[]): Config | undefined {
