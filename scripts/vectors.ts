@@ -1307,6 +1307,19 @@ export function makeVectors(): Vector[] {
       ]),
     ),
   );
+  const covered = (...fields: readonly Uint8Array[]): Uint8Array =>
+    message(time, text('target', 'openai'), ...fields, f(12, 'coverage'));
+  valid(
+    'event-coverage',
+    'a package with all there is to say of it and with the least, made by hand',
+    '',
+    lie(
+      of('control', [
+        covered(text('version', '9.0.0'), text('state', 'out_of_range'), text('detail', '<8')),
+        covered(text('state', 'active')),
+      ]),
+    ),
+  );
   const badEvents: [name: string, entry: Uint8Array][] = [
     ['heartbeat-interrupted', beat(...counts, ranges, count('interrupted', 1))],
     [
@@ -1319,6 +1332,8 @@ export function makeVectors(): Vector[] {
     ],
     ['interrupted-without-ids', killed(call[0]!, call[3]!)],
     ['interrupted-model-first', killed(text('model', 'x'), ...call)],
+    ['coverage-without-state', covered()],
+    ['coverage-state-first', covered(text('state', 'active'), text('version', '9.0.0'))],
     ['unknown', message(time, f(12, 'reopened'))],
     ['prototype', message(time, f(12, 'constructor'))],
     ['unnamed', message(time, ...counts, ranges)],

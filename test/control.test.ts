@@ -110,6 +110,15 @@ const EVENTS: readonly ControlEvent[] = [
     principal: hashOf(6),
     sha256: hashOf(7),
   },
+  { name: 'coverage', target: 'openai', version: '7.57.0', state: 'active' },
+  {
+    name: 'coverage',
+    target: 'cohere-ai',
+    version: '9.0.0',
+    state: 'out_of_range',
+    detail: '>=7.18.0 <9.0.0',
+  },
+  { name: 'coverage', target: 'ollama', state: 'failed' },
 ];
 
 const HEARTBEAT = EVENTS[6]!;
@@ -173,6 +182,7 @@ describe('the spelling', () => {
       gap: true,
       receipt: true,
       refused: true,
+      coverage: true,
     };
     expect(new Set(EVENTS.map(({ name }) => name))).toEqual(new Set(Object.keys(all)));
   });

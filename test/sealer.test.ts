@@ -2,7 +2,12 @@
 // Goal: every request is answered once, and truly: sealed means it is in the log, once; lost means it is not. Method: the
 // real writer on a disk in memory that goes away and comes back, time moved by the test, the log read by verifyLog.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { ControlEvent, GapEvent, WriterCounters } from '../exporter/log/control.ts';
+import type {
+  ControlEvent,
+  CoverageEvent,
+  GapEvent,
+  WriterCounters,
+} from '../exporter/log/control.ts';
 import { splitRequest } from '../exporter/log/entries.ts';
 import { sha256 } from '../exporter/node/keys.ts';
 import { DamagedLogError } from '../exporter/node/log-writer.ts';
@@ -520,6 +525,47 @@ describe('an append whose fate is unknown', () => {
         await expectEachOnce(bench, `${kind}, ${behind} steps behind`);
       }
     }
+  });
+});
+
+describe('coverage', () => {
+  const covered = (state: string): CoverageEvent => ({ name: 'coverage', target: 'openai', state });
+  const statesOn = async ({ disk }: Bench): Promise<string[]> =>
+    (await eventsOn(disk, 'coverage')).map(({ state }) => state);
+
+  test('is sealed, and where nothing is new nothing is', async () => {
+    const bench = openBench();
+    bench.sealer.tellCoverage([covered('not_loaded'), covered('active')]);
+    bench.sealer.tellCoverage([]);
+    vi.advanceTimersByTime(10);
+    bench.sealer.tellCoverage([]);
+    vi.advanceTimersByTime(10);
+    bench.sealer.close();
+    bench.sealer.tellCoverage([covered('failed')]);
+    expect(await outline(bench)).toEqual(['opened', 'coverage coverage', 'closed']);
+    expect(await statesOn(bench)).toEqual(['not_loaded', 'active']);
+  });
+
+  test('that is told in the last moment is sealed', async () => {
+    const bench = openBench();
+    bench.sealer.tellCoverage([covered('active')]);
+    expect(bench.sealer.close()).toBe(true);
+    expect(await outline(bench)).toEqual(['opened', 'coverage', 'closed']);
+  });
+
+  test.each([
+    ['as it was', [], ['not_loaded']],
+    ['as it is by then', [covered('active')], ['active']],
+  ])('waits for a disk that is away, and is sealed once: %s', async (_name, later, expected) => {
+    const bench = openBench();
+    bench.files.isAway = true;
+    bench.sealer.tellCoverage([covered('not_loaded')]);
+    vi.advanceTimersByTime(10);
+    bench.sealer.tellCoverage(later);
+    bench.files.isAway = false;
+    vi.advanceTimersByTime(1000);
+    bench.sealer.close();
+    expect(await statesOn(bench)).toEqual(expected);
   });
 });
 

@@ -8,7 +8,12 @@ import { hostname } from 'node:os';
 import { join, relative, resolve, sep } from 'node:path';
 import { isAlias, LineCounter, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
-import { type Governance, governanceSchema } from '../../semconv/index.ts';
+import {
+  type ConfiguredGovernance,
+  configuredGovernanceSchema,
+  type Governance,
+  type GovernanceMap,
+} from '../../semconv/index.ts';
 import { isOrigin } from '../log/header.ts';
 import {
   archiveSchema,
@@ -91,7 +96,7 @@ const schema = settings({
     ageMsMax: milliseconds(100, 86_400_000).default(10_000),
   }).prefault({}),
   content: z.enum(['digest', 'omit', 'full']).optional(),
-  governance: governanceSchema.optional(),
+  governance: configuredGovernanceSchema.optional(),
   pendingByteLengthMax: z
     .number()
     .int()
@@ -131,7 +136,7 @@ export interface ConfigInput {
   /** What is kept of prompts and answers: keyed digests unless given. */
   readonly content?: 'digest' | 'omit' | 'full' | undefined;
   /** Governance values that hold for the whole process. */
-  readonly governance?: Governance | undefined;
+  readonly governance?: ConfiguredGovernance | undefined;
   /** Bytes of spans that may wait for a disk that is away. 64 MiB unless given. */
   readonly pendingByteLengthMax?: number | undefined;
   /** Start although sealing can not: unaudited, and loud about it. */
@@ -170,6 +175,8 @@ export interface Config {
   readonly segment: { readonly byteLengthMax: number; readonly ageMsMax: number };
   readonly content: 'digest' | 'omit' | 'full' | undefined;
   readonly governance: Governance | undefined;
+  /** Where further governance values are taken from: attributes that are on spans already. */
+  readonly governanceMap: GovernanceMap;
   readonly pendingByteLengthMax: number;
   readonly failOpen: boolean;
   /** Undefined where there is no such section. */
@@ -381,6 +388,7 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
   // Headers may hold credentials; nothing else in here is secret.
   const digested = JSON.stringify({ ...settings, backend: backend?.endpoint });
   const dir = resolve(settings.dir);
+  const { map: governanceMap = {}, ...governance } = settings.governance ?? {};
   return {
     dir,
     instance: settings.instance,
@@ -398,7 +406,8 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
     retention: settings.retention,
     segment: settings.segment,
     content: settings.content,
-    governance: settings.governance as Governance | undefined,
+    governance: settings.governance && governance,
+    governanceMap,
     pendingByteLengthMax: settings.pendingByteLengthMax,
     failOpen: settings.failOpen,
     gateway: settings.gateway,

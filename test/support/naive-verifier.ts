@@ -431,6 +431,7 @@ const EVENTS: Readonly<Record<string, string>> = {
   receipt:
     'archive text, segment count, size count, byteLength count, sha256 hash, key text, lock? text',
   refused: 'count count, cause text, source text, principal? hash, sha256? hash',
+  coverage: 'target text, version? text, state text, detail? text',
 };
 
 interface Content {
