@@ -110,6 +110,7 @@ const EVENTS: readonly ControlEvent[] = [
     principal: hashOf(6),
     sha256: hashOf(7),
   },
+  { name: 'adopted', from: 3, size: 6 },
 ];
 
 const HEARTBEAT = EVENTS[6]!;
@@ -170,6 +171,7 @@ describe('the spelling', () => {
       heartbeat: true,
       interrupted: true,
       recovered: true,
+      adopted: true,
       gap: true,
       receipt: true,
       refused: true,
