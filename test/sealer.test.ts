@@ -187,7 +187,7 @@ describe('groups', () => {
     const before = bench.files.operations.length;
     let after: readonly string[] = [];
     bench.submit('a', { done: () => (after = bench.files.operations.slice(before)) });
-    expect(after).toEqual(['append', 'sync']);
+    expect(after).toEqual(['append', 'append', 'sync']);
     bench.sealer.close();
   });
 
@@ -806,7 +806,7 @@ describe('closing', () => {
 
   test('is not durable where only `closed` could not be written', () => {
     const bench = openBench();
-    bench.files.fault = { at: bench.files.operations.length + 1, kind: 'before', crashes: true };
+    bench.files.fault = { at: bench.files.operations.length + 2, kind: 'before', crashes: true };
     expect(bench.sealer.close()).toBe(false);
     expect(bench.reports).toEqual([{ code: 'down', cause: 'EIO: sync' }]);
   });
