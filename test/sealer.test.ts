@@ -491,7 +491,7 @@ describe('an append whose fate is unknown', () => {
     const steps = calm.operations.length;
     undisturbed.sealer.close();
     expect(steps).toBeGreaterThan(40);
-    const first = calm.operations.lastIndexOf(`syncDirectory ${DIR}/segments`, 12) + 1;
+    const first = calm.operations.lastIndexOf(`syncDirectory ${DIR}/segments`, 14) + 1;
     for (let at = first; at < steps; at++) {
       for (const kind of FAULT_KINDS) {
         const disk = emptyDisk();
@@ -509,7 +509,7 @@ describe('an append whose fate is unknown', () => {
         const bench = openBench({ groupCommitMs: 0 }, { disk, files });
         bench.submit('a');
         // The fsync of this record fails, after its bytes arrived.
-        files.fault = { at: files.operations.length + 1, kind: 'before', crashes: false };
+        files.fault = { at: files.operations.length + 2, kind: 'before', crashes: false };
         bench.submit('b');
         files.fault = { at: files.operations.length + behind - 1, kind, crashes: false };
         for (const name of ['c', 'd']) bench.submit(name);
