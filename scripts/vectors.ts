@@ -209,6 +209,7 @@ const RECOVERED: ControlEvent = {
   sha256: sha256(bytes('cut')),
   cut: new Uint8Array(bytes('cut')),
 };
+const ADOPTED: ControlEvent = { name: 'adopted', from: 1, size: 2 };
 const RECEIPT: ControlEvent = {
   name: 'receipt',
   archive: 'directory',
@@ -488,6 +489,17 @@ export function makeVectors(): Vector[] {
       sealDrafts([
         [opened, of('traces', traces('chat'))],
         [opened, control(RECOVERED, GAP)],
+      ]),
+    ),
+  );
+  incomplete(
+    'adopted',
+    'a record that nothing vouched for was adopted, and the writer said so',
+    'log.adopted log.unclean-end',
+    filesOf(
+      sealDrafts([
+        [opened, of('traces', traces('chat'))],
+        [opened, control(ADOPTED)],
       ]),
     ),
   );
@@ -1284,6 +1296,12 @@ export function makeVectors(): Vector[] {
     'an event with a hash, made by hand',
     'log.recovered',
     lie(of('control', [hashed(HASH)])),
+  );
+  incomplete(
+    'event-adopted',
+    'an event made by hand; its numbers are not judged',
+    'log.adopted',
+    lie(of('control', [message(time, count('from', 0), count('size', 0), f(12, 'adopted'))])),
   );
   const ids = [text('traceId', '0a'), text('spanId', 'f0')];
   const killed = (...fields: readonly Uint8Array[]): Uint8Array =>

@@ -119,6 +119,7 @@ const EVENTS: readonly ControlEvent[] = [
     detail: '>=7.18.0 <9.0.0',
   },
   { name: 'coverage', target: 'ollama', state: 'failed' },
+  { name: 'adopted', from: 3, size: 6 },
 ];
 
 const HEARTBEAT = EVENTS[6]!;
@@ -179,6 +180,7 @@ describe('the spelling', () => {
       heartbeat: true,
       interrupted: true,
       recovered: true,
+      adopted: true,
       gap: true,
       receipt: true,
       refused: true,

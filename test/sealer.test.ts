@@ -192,7 +192,7 @@ describe('groups', () => {
     const before = bench.files.operations.length;
     let after: readonly string[] = [];
     bench.submit('a', { done: () => (after = bench.files.operations.slice(before)) });
-    expect(after).toEqual(['append', 'sync']);
+    expect(after).toEqual(['append', 'append', 'sync']);
     bench.sealer.close();
   });
 
@@ -496,7 +496,7 @@ describe('an append whose fate is unknown', () => {
     const steps = calm.operations.length;
     undisturbed.sealer.close();
     expect(steps).toBeGreaterThan(40);
-    const first = calm.operations.lastIndexOf(`syncDirectory ${DIR}/segments`, 12) + 1;
+    const first = calm.operations.lastIndexOf(`syncDirectory ${DIR}/segments`, 14) + 1;
     for (let at = first; at < steps; at++) {
       for (const kind of FAULT_KINDS) {
         const disk = emptyDisk();
@@ -514,7 +514,7 @@ describe('an append whose fate is unknown', () => {
         const bench = openBench({ groupCommitMs: 0 }, { disk, files });
         bench.submit('a');
         // The fsync of this record fails, after its bytes arrived.
-        files.fault = { at: files.operations.length + 1, kind: 'before', crashes: false };
+        files.fault = { at: files.operations.length + 2, kind: 'before', crashes: false };
         bench.submit('b');
         files.fault = { at: files.operations.length + behind - 1, kind, crashes: false };
         for (const name of ['c', 'd']) bench.submit(name);
@@ -852,7 +852,7 @@ describe('closing', () => {
 
   test('is not durable where only `closed` could not be written', () => {
     const bench = openBench();
-    bench.files.fault = { at: bench.files.operations.length + 1, kind: 'before', crashes: true };
+    bench.files.fault = { at: bench.files.operations.length + 2, kind: 'before', crashes: true };
     expect(bench.sealer.close()).toBe(false);
     expect(bench.reports).toEqual([{ code: 'down', cause: 'EIO: sync' }]);
   });

@@ -58,6 +58,13 @@ export interface RecoveredEvent {
   readonly cut: Uint8Array;
 }
 
+/** Records `from` to `size` - 1 that were behind the last signature, and that nothing vouched for after a crash. */
+export interface AdoptedEvent {
+  readonly name: 'adopted';
+  readonly from: number;
+  readonly size: number;
+}
+
 /** Spans that could not be kept. `first` and `last` are sequence numbers, 0 where unknown. */
 export interface GapEvent {
   readonly name: 'gap';
@@ -129,6 +136,7 @@ export interface CoverageEvent {
 export type ControlEvent =
   | OpenedEvent
   | RecoveredEvent
+  | AdoptedEvent
   | GapEvent
   | ReceiptEvent
   | RefusedEvent
@@ -155,6 +163,7 @@ const CONTROL_FIELDS: Readonly<Record<ControlName, Readonly<Record<string, Spell
   heartbeat: fields(COUNTERS),
   interrupted: fields('sequence:count traceId:text spanId:text startedMs:count model?:text'),
   recovered: fields('segment:count offset:count byteLength:count sha256:hash cut:bytes'),
+  adopted: fields('from:count size:count'),
   gap: fields('count:count first:count last:count from:text to:text cause:text'),
   receipt: fields(
     'archive:text segment:count size:count byteLength:count sha256:hash key:text lock?:text',

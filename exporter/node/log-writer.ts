@@ -31,9 +31,10 @@ import { encodeCheckpointText, encodeNote, type Head } from '../log/note.ts';
 import { parseSegmentName, readFrame, segmentName } from '../log/segment.ts';
 import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
 import { type Signer, sha256 } from './keys.ts';
-import { encodeRecord } from './record.ts';
+import { encodeRecord, followedByFrame } from './record.ts';
 import { keepSegmentCheckpoint } from './segment-checkpoints.ts';
-import { encodeSigning, parseSigning, problemOfCheckpoint } from './signed-head.ts';
+import { encodeSigning, judgeCheckpoint, parseSigning } from './signed-head.ts';
+import { Tail } from './tail.ts';
 
 /** The log on disk contradicts itself or its own signatures: appending would vouch for what is not known. */
 export class DamagedLogError extends Error {
@@ -100,6 +101,9 @@ export class LogWriter {
   #link: Hash = NO_LINK;
   #sealedMs = 0;
   #signed: Head = { size: 0, root: this.#tree.root() };
+  /** Heads that the log must have, and whose word each is. */
+  #heads: readonly { readonly head: Head; readonly whose: string }[] = [];
+  #tail: Tail | undefined;
   /** The newest checkpoint of this writer; one of the writer before is signed again where its size is asked for. */
   #checkpoint: { size: number; note: Uint8Array } = { size: 0, note: new Uint8Array() };
   /** The segment being written: its file, first record index and bytes. */
@@ -180,6 +184,8 @@ export class LogWriter {
       sealedMs - this.#segmentStartMs >= this.#options.segmentAgeMsMax;
     if (isFull && this.#byteLength > 0) this.#closeFile();
     if (this.#file < 0) this.#startSegment();
+    // Before the frame: a crash in between vouches for what is not there, and after a kill no honest record is without.
+    this.#tail?.append(header.index, leafHash(sha256, headerBytes));
     this.#attempted = { index: header.index, root: header.root };
     // A crash in here leaves no frame, a torn one, or a whole one: recovery cuts the torn one, and nobody was told of
     // any. One frame is under way at most, so a bad frame that another follows is never the work of a crash.
@@ -222,14 +228,20 @@ export class LogWriter {
     // A crash before this leaves the checkpoint before; the same head is signed again at the next open.
     replaceFile(this.#files, join(dir, CHECKPOINT), note);
     this.#checkpoint = { size: head.size, note };
+    // A crash before this leaves digests of records that the signature vouches for: nobody looks at them.
+    this.#tail?.clear();
   }
 
   /** Gives the files back. Seals nothing: `closed` and the last checkpoint are the sealer's to order. */
   close(): void {
-    try {
-      this.#closeFile();
-    } catch {
-      // What was acknowledged is durable already, and what was not is told so.
+    const tail = this.#tail;
+    this.#tail = undefined;
+    for (const give of [() => this.#closeFile(), () => tail?.close()]) {
+      try {
+        give();
+      } catch {
+        // What was acknowledged is durable already, and what was not is told so.
+      }
     }
   }
 
@@ -242,7 +254,9 @@ export class LogWriter {
   }
 
   #startSegment(): void {
-    if (this.#tree.size > 0 && this.#options.signsSegments?.()) {
+    // Records that nobody vouches for are signed only under the event that says so.
+    const isSigned = this.#tree.size > 0 && this.#tail?.unvouchedFrom === undefined;
+    if (isSigned && this.#options.signsSegments?.()) {
       this.checkpoint();
       keepSegmentCheckpoint(this.#files, this.#options.dir, this.#tree.size, this.#checkpoint.note);
     }
@@ -266,10 +280,10 @@ export class LogWriter {
 
   /** Start-up and recovery are this one path: read what is there, cut what no one was told of, and go on. */
   #recover(): void {
-    const { dir } = this.#options;
+    const { dir, endOfRun, onOpening, resume } = this.#options;
     const signingBytes = this.#files.readAll(join(dir, SIGNING));
     const names = this.#files.list(join(dir, SEGMENTS)) ?? [];
-    const resumed = this.#options.resume?.head;
+    const resumed = resume?.head;
     if (signingBytes === undefined) {
       if (resumed !== undefined) throw new DamagedLogError('the log is gone');
       if (names.length > 0) {
@@ -285,22 +299,32 @@ export class LogWriter {
       if (signed === undefined) throw new DamagedLogError('signing: not a size and a root');
       this.#signed = signed;
     }
+    const heads = [{ head: this.#signed, whose: 'was signed' }];
+    if (resumed !== undefined) heads.push({ head: resumed, whose: 'was durable before' });
     const checkpoint = this.#files.readAll(join(dir, CHECKPOINT));
+    let vouchedSize = resumed?.size ?? 0;
     if (checkpoint !== undefined) {
-      const problem = problemOfCheckpoint(checkpoint, this.#options.signer.verifier, this.#signed);
-      if (problem !== undefined) throw new DamagedLogError(problem);
+      const head = judgeCheckpoint(checkpoint, this.#options.signer.verifier, this.#signed);
+      if (typeof head === 'string') throw new DamagedLogError(head);
+      heads.push({ head, whose: 'was signed' });
+      vouchedSize = Math.max(vouchedSize, head.size);
     }
+    this.#heads = heads;
+    // Not `signing`: nothing in it tells who wrote it.
+    const tail = Tail.open(this.#files, dir, this.#options.signer, vouchedSize);
+    this.#tail = tail;
     this.#readSegments(names);
-    const recovered = this.#readRecovery();
+    const recovered: ControlEvent[] = this.#readRecovery();
     const { size } = this.#tree;
+    const hasCut = recovered.length > 0;
+    const from = tail.unvouchedFrom;
+    if (from !== undefined) recovered.unshift({ name: 'adopted', from, size });
     if (size < this.#signed.size) {
       throw new DamagedLogError(`${size} records, but ${this.#signed.size} were signed`);
     }
     if (resumed !== undefined && size < resumed.size) {
       throw new DamagedLogError(`${size} records, but ${resumed.size} were durable before`);
     }
-    const { endOfRun, onOpening, resume } = this.#options;
-    const continues = resume?.continues;
     const end = (resume === undefined && size > 0 && endOfRun?.(size)) || [];
     // What was cut belongs to the run that ends, so that its numbers can make up for it. A crash in here: the next
     // start seals the rest again, which is true twice.
@@ -314,14 +338,13 @@ export class LogWriter {
       size: this.#tree.size,
       root: this.#tree.root(),
       ...this.#options.opened,
-      ...(continues === undefined ? {} : { continues }),
+      ...(resume === undefined ? {} : { continues: resume.continues }),
     };
     this.appendControl([opened]);
-    if (recovered.length > 0) {
-      if (end.length === 0) this.appendControl(recovered);
-      // A crash before this line: the next start seals `recovered` once more, which is true twice.
-      this.#files.remove(join(dir, RECOVERY));
-    }
+    if (recovered.length > 0 && end.length === 0) this.appendControl(recovered);
+    tail.adopt();
+    // A crash before this line: the next start seals `recovered` once more, which is true twice.
+    if (hasCut) this.#files.remove(join(dir, RECOVERY));
   }
 
   #readSegments(names: readonly string[]): void {
@@ -408,14 +431,13 @@ export class LogWriter {
       throw new DamagedLogError(`${where} does not continue the record before it`);
     }
     this.#take(header, headerBytes);
-    const { resume } = this.#options;
-    const inDoubt = resume?.inDoubt;
+    this.#tail?.check(header.index, this.#link);
+    const inDoubt = this.#options.resume?.inDoubt;
     if (header.index === inDoubt?.index && equalBytes(header.root, inDoubt.root)) {
       this.#holdsInDoubt = true;
     }
-    for (const head of resume === undefined ? [this.#signed] : [this.#signed, resume.head]) {
+    for (const { head, whose } of this.#heads) {
       if (this.#tree.size === head.size && !equalBytes(this.#tree.root(), head.root)) {
-        const whose = head === this.#signed ? 'was signed' : 'was durable before';
         throw new DamagedLogError(`${where}: the log has another root than ${whose}`);
       }
     }
@@ -471,22 +493,6 @@ export class LogWriter {
       throw new DamagedLogError(`recovery: ${causeText(error)}`);
     }
   }
-}
-
-/** True where a whole record with matching stored bytes stands anywhere behind `at`: then `at` is no torn tail. */
-function followedByFrame(bytes: Uint8Array, at: number): boolean {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let next = view.indexOf('sealspan/record@v1\n', at + 1); next >= 0; ) {
-    try {
-      const frame = readFrame(bytes, next);
-      if (frame !== undefined && equalBytes(sha256(frame.stored), frame.header.storedHash))
-        return true;
-    } catch {
-      // Not a record: payload bytes can spell anything.
-    }
-    next = view.indexOf('sealspan/record@v1\n', next + 1);
-  }
-  return false;
 }
 
 function causeText(error: unknown): string {

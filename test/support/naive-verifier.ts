@@ -428,6 +428,7 @@ const EVENTS: Readonly<Record<string, string>> = {
   interrupted: 'sequence count, traceId text, spanId text, startedMs count, model? text',
   gap: 'count count, first count, last count, from text, to text, cause text',
   recovered: 'segment count, offset count, byteLength count, sha256 hash, cut bytes',
+  adopted: 'from count, size count',
   receipt:
     'archive text, segment count, size count, byteLength count, sha256 hash, key text, lock? text',
   refused: 'count count, cause text, source text, principal? hash, sha256? hash',
@@ -831,6 +832,7 @@ export function naiveVerify(files: NaiveFiles, trust: NaiveTrust): NaiveReport {
       }
       if (name === 'heartbeat') said = Math.max(said, Number(attributes.get('highest')));
       if (name === 'recovered') cuts++;
+      if (name === 'adopted') found.add('log.adopted');
       if (name === 'closed') {
         state = 'closed';
         if (attributes.has('interrupted')) found.add('log.interrupted');
@@ -913,6 +915,7 @@ function asBuffer(bytes: Uint8Array): Buffer {
 
 const UNVERIFIABLE = ['key.missing', 'checkpoint.missing', 'checkpoint.unsigned', 'log.empty'];
 const INCOMPLETE = [
+  'log.adopted',
   'log.gap',
   'log.numbers',
   'log.recovered',
