@@ -334,7 +334,7 @@ describe('a start that can not be says what to do', () => {
     expect(refusal).toMatch(
       /^damaged: HOME\/\d+\/0 is behind the archived checkpoint of \d+ records/,
     );
-    expect(refusal).toContain('begin a successor with a new `origin` and a new key.');
+    expect(refusal).toContain('`sealspan recover` begins a successor with a new key.');
     expect(startOf({ dir, archive, segment })).toBe('started');
   });
 });

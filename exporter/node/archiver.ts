@@ -174,7 +174,8 @@ export function openArchiver(config: ArchiverConfig): Archiver {
       const key = segmentKey(origin, segment.firstIndex);
       if (archived.has(key)) continue;
       left++;
-      behindBy = left;
+      // Grows while a pass looks; shrinks only when one has looked at all.
+      behindBy = Math.max(behindBy, left);
       if (abort.signal.aborted) return;
       if (conflicting.has(key)) continue;
       const checkpoint = config.checkpoint(segment.nextIndex);

@@ -150,7 +150,7 @@ describe('a backup put back', () => {
     const { config, log } = await restore('archived', true);
     putBack(log);
     await expect(serve(config)).rejects.toThrow(
-      /is behind the archived checkpoint of [0-9]+ records .* begin a successor/,
+      /is behind the archived checkpoint of [0-9]+ records .* `sealspan recover` begins a successor/,
     );
     expect((await readLog(log)).names).toEqual(['before']);
   });
