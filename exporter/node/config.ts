@@ -6,7 +6,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, relative, resolve, sep } from 'node:path';
-import { isAlias, LineCounter, parseDocument, visit } from 'yaml';
+import { isAlias, visit } from 'yaml';
 import { z } from 'zod';
 import {
   type ConfiguredGovernance,
@@ -32,7 +32,7 @@ import {
   otlpClientConfigFromEnv,
 } from './otlp-config.ts';
 import type { Retention } from './retention.ts';
-import { settings } from './settings.ts';
+import { parseYaml, settings } from './settings.ts';
 
 /** What a person wrote that can not be: shown as it is, exit status 2. */
 export class ConfigError extends Error {
@@ -238,18 +238,14 @@ interface Source {
 }
 
 const FILE_BYTE_LENGTH_MAX = 1024 * 1024;
+/** What a person mends before they try again; each is looked up in the file. */
+const ISSUE_COUNT_MAX = 20;
 
 function readYaml(path: string, env: Env): Source {
   const text = readFileSync(path, 'utf8');
   if (text.length > FILE_BYTE_LENGTH_MAX) throw new ConfigError(`${path}: larger than 1 MiB`);
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines });
-  const problem = document.errors[0];
-  if (problem !== undefined) {
-    throw new ConfigError(
-      `${path}:${problem.linePos?.[0].line ?? 1}: ${problem.message.split('\n')[0]}`,
-    );
-  }
+  const { document, lines, problem } = parseYaml(text);
+  if (problem !== undefined) throw new ConfigError(`${path}:${problem.line}: ${problem.message}`);
   visit(document, {
     Scalar: (key, node) => {
       if (key === 'key' || typeof node.value !== 'string' || !node.value.includes('$')) return;
@@ -352,12 +348,14 @@ export function readConfig(env: Env, overrides: ConfigInput = {}): Config {
   }
   const parsed = schema.safeParse(input);
   if (!parsed.success) {
-    const lines = parsed.error.issues.map((issue) => {
+    const { issues } = parsed.error;
+    const lines = issues.slice(0, ISSUE_COUNT_MAX).map((issue) => {
       const unknown = issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [];
       const at = [...issue.path, ...unknown];
       const place = places.get(String(at[0])) ?? file.place(at);
       return `${place}: ${at.join('.')}: found ${found(input, at)}, ${issue.message}`;
     });
+    if (issues.length > lines.length) lines.push(`and ${issues.length - lines.length} more`);
     throw new ConfigError(lines.join('\n'));
   }
   return complete(parsed.data, env);
