@@ -102,6 +102,9 @@ function checkFields(cursor: FieldCursor, type: MessageType, depth: number): voi
   }
 }
 
+/** Entries share buffers of about this size: one for each costs more than all else that is done to a small span. */
+const SLAB_BYTE_LENGTH = 256 * 1024;
+
 /** One container (ResourceSpans or ScopeSpans): its children's ranges, and what is kept of it, in order. */
 interface Container {
   readonly kept: readonly Uint8Array[];
@@ -172,6 +175,8 @@ export function splitRequest(bytes: Uint8Array, kind: PayloadKind): Uint8Array[]
   const item = kind === 'traces' ? SPAN : LOG_RECORD;
   const entries: Uint8Array[] = [];
   let byteLength = 0;
+  let slab = new Uint8Array(0);
+  let filled = 0;
 
   const top = new FieldCursor(bytes, 0, bytes.length);
   while (top.next()) {
@@ -215,7 +220,12 @@ export function splitRequest(bytes: Uint8Array, kind: PayloadKind): Uint8Array[]
             itemStart,
           );
         }
-        const entry = new Uint8Array(entryLength);
+        if (slab.length - filled < entryLength) {
+          slab = new Uint8Array(Math.max(entryLength, Math.min(bytes.length, SLAB_BYTE_LENGTH)));
+          filled = 0;
+        }
+        const entry = slab.subarray(filled, filled + entryLength);
+        filled += entryLength;
         entry[0] = TOP_LEVEL_TAG;
         let at = writeVarint(entry, 1, resourceLength);
         at = writeKept(entry, at, resource.kept);
