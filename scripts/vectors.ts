@@ -1295,6 +1295,20 @@ export function makeVectors(): Vector[] {
     '',
     lie(of('control', [killed(...call), killed(...call, text('model', 'gpt-5'))])),
   );
+  const hold = (...fields: readonly Uint8Array[]): Uint8Array =>
+    message(time, ...fields, f(12, 'hold'));
+  const placed = [text('action', 'placed'), text('id', 'case-7')];
+  valid(
+    'event-hold',
+    'a legal hold and its release, made by hand',
+    '',
+    lie(
+      of('control', [
+        hold(...placed, text('by', 'legal')),
+        hold(text('action', 'released'), text('id', 'case-7')),
+      ]),
+    ),
+  );
   const refused = [count('count', 2), text('cause', 'x'), text('source', 'direct')];
   valid(
     'event-refused',
@@ -1317,6 +1331,8 @@ export function makeVectors(): Vector[] {
       'closed-interrupted-text',
       message(time, ...counts, ranges, text('interrupted', '1'), f(12, 'closed')),
     ],
+    ['hold-without-id', hold(placed[0]!)],
+    ['hold-id-first', hold(placed[1]!, placed[0]!)],
     ['interrupted-without-ids', killed(call[0]!, call[3]!)],
     ['interrupted-model-first', killed(text('model', 'x'), ...call)],
     ['unknown', message(time, f(12, 'reopened'))],

@@ -42,11 +42,19 @@ export function nodeHash(sha256: Sha256, left: Hash, right: Hash): Hash {
 export class Tree {
   readonly #sha256: Sha256;
   /** Roots of full subtrees, largest first; one for each set bit of the size. */
-  readonly #peaks: Hash[] = [];
-  #size = 0;
+  readonly #peaks: Hash[];
+  #size: number;
 
-  constructor(sha256: Sha256) {
+  /** An empty tree, or the one of `size` leaves that had these peaks. */
+  constructor(sha256: Sha256, size = 0, peaks: readonly Hash[] = []) {
     this.#sha256 = sha256;
+    this.#size = size;
+    this.#peaks = [...peaks];
+  }
+
+  /** All that a tree is: with them another goes on where this one is. */
+  get peaks(): readonly Hash[] {
+    return this.#peaks;
   }
 
   /** Leaves so far. */

@@ -426,6 +426,7 @@ const EVENTS: Readonly<Record<string, string>> = {
   closed:
     'started count, ended count, sealed count, lost count, highest count, open text, interrupted? count',
   interrupted: 'sequence count, traceId text, spanId text, startedMs count, model? text',
+  hold: 'action text, id text, by? text',
   gap: 'count count, first count, last count, from text, to text, cause text',
   recovered: 'segment count, offset count, byteLength count, sha256 hash, cut bytes',
   receipt:
