@@ -175,6 +175,7 @@ describe('the spelling', () => {
       gap: true,
       receipt: true,
       refused: true,
+      hold: true,
     };
     expect(new Set(EVENTS.map(({ name }) => name))).toEqual(new Set(Object.keys(all)));
   });

@@ -31,6 +31,7 @@ import { encodeCheckpointText, encodeNote, type Head } from '../log/note.ts';
 import { parseSegmentName, readFrame, segmentName } from '../log/segment.ts';
 import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
 import { type Signer, sha256 } from './keys.ts';
+import { readPruned } from './prune.ts';
 import { encodeRecord } from './record.ts';
 import { keepSegmentCheckpoint } from './segment-checkpoints.ts';
 import { encodeSigning, parseSigning, problemOfCheckpoint } from './signed-head.ts';
@@ -96,7 +97,7 @@ export class LogWriter {
   readonly #options: LogWriterOptions;
   readonly #files: Files;
   readonly #origin: string;
-  readonly #tree: Tree = new Tree(sha256);
+  #tree: Tree = new Tree(sha256);
   #link: Hash = NO_LINK;
   #sealedMs = 0;
   #signed: Head = { size: 0, root: this.#tree.root() };
@@ -290,7 +291,9 @@ export class LogWriter {
       const problem = problemOfCheckpoint(checkpoint, this.#options.signer.verifier, this.#signed);
       if (problem !== undefined) throw new DamagedLogError(problem);
     }
-    this.#readSegments(names);
+    this.#beginBehindPruned();
+    // A crash while segments were removed leaves some that are in the tree already.
+    this.#readSegments(names.filter((name) => !(parseSegmentName(name)! < this.#tree.size)));
     const recovered = this.#readRecovery();
     const { size } = this.#tree;
     if (size < this.#signed.size) {
@@ -321,6 +324,19 @@ export class LogWriter {
       if (end.length === 0) this.appendControl(recovered);
       // A crash before this line: the next start seals `recovered` once more, which is true twice.
       this.#files.remove(join(dir, RECOVERY));
+    }
+  }
+
+  /** Goes on from what was removed. That it was so, the root that was signed at or behind it tells. */
+  #beginBehindPruned(): void {
+    const pruned = readPruned(this.#files, this.#options.dir);
+    if (pruned === undefined) throw new DamagedLogError('pruned: not the head of a log');
+    this.#tree = new Tree(sha256, pruned.size, pruned.peaks);
+    this.#link = pruned.link;
+    this.#sealedMs = pruned.sealedMs;
+    const { size, root } = this.#signed;
+    if (size === pruned.size && !equalBytes(this.#tree.root(), root)) {
+      throw new DamagedLogError('pruned: the log has another root than was signed');
     }
   }
 
