@@ -11,7 +11,7 @@ export default defineConfig({
         test: {
           ...limits,
           name: 'unit',
-          include: ['test/*.test.ts', 'test/{instrumentation,faults}/*.test.ts'],
+          include: ['test/*.test.ts', 'test/{instrumentation,faults,fuzz}/*.test.ts'],
           exclude: ['test/package.test.ts'],
         },
       },

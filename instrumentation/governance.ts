@@ -4,7 +4,8 @@
  * It travels by the process's own context and never in headers, so a third party never sees it, nor does another process.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { type Attributes, SpanKind } from '@opentelemetry/api';
+import { createHmac } from 'node:crypto';
+import { type Attributes, SpanKind, trace } from '@opentelemetry/api';
 import {
   AIGOV_SCHEMA_VERSION,
   ATTR_AIGOV_INSTRUMENTATION_PROBLEMS,
@@ -17,10 +18,17 @@ import {
   type Reading,
   readDecision,
   readGovernance,
+  readGovernanceAttributes,
   readOversight,
 } from '../semconv/index.ts';
-import { currentTracer } from './otel-api.ts';
-import { announceFirstSpan, countProblem, currentSettings, guard } from './settings.ts';
+import { activeContext, currentTracer } from './otel-api.ts';
+import {
+  announceFirstSpan,
+  countProblem,
+  currentSettings,
+  type GovernanceCall,
+  guard,
+} from './settings.ts';
 
 /** Scope of every span of ours. */
 export const SCOPE_NAME = 'sealspan';
@@ -67,13 +75,101 @@ export function withGovernance<Result>(values: Governance, work: () => Result): 
   return current.run(merged, work);
 }
 
-/** The attributes that a governed span started here and now gets. */
-export function governanceAttributesHere(): Attributes {
+const NOTHING: Reading = { attributes: {}, problems: [] };
+
+/**
+ * The attributes that a governed span started here and now gets. The nearer to the call, the stronger: what holds for the
+ * process, what other attributes mean, what the context states, what is known of the very call.
+ */
+export function governanceAttributesOf(call: GovernanceCall): Attributes {
+  const { governance, governanceMap, governanceOf } = currentSettings();
+  const version = { [ATTR_AIGOV_SCHEMA_VERSION]: AIGOV_SCHEMA_VERSION };
+  const stated = current.getStore();
+  if (governanceMap.length === 0 && governanceOf === undefined) {
+    return { ...version, ...governance, ...stated };
+  }
+  const mapped = guard('governanceMap', () => readMapped(call)) ?? NOTHING;
+  const known = readKnown(call);
+  const told = stated?.[ATTR_AIGOV_INSTRUMENTATION_PROBLEMS];
+  const problems = [...(Array.isArray(told) ? told : []), ...mapped.problems, ...known.problems];
   return {
-    [ATTR_AIGOV_SCHEMA_VERSION]: AIGOV_SCHEMA_VERSION,
-    ...currentSettings().governance,
-    ...current.getStore(),
+    ...version,
+    ...governance,
+    ...mapped.attributes,
+    ...stated,
+    ...known.attributes,
+    ...(problems.length > 0 && { [ATTR_AIGOV_INSTRUMENTATION_PROBLEMS]: problems }),
   };
+}
+
+/** What the attributes of the call, or of the span that it is part of, mean. */
+function readMapped({ attributes }: GovernanceCall): Reading {
+  const active = property(trace.getSpan(activeContext()), 'attributes');
+  const values: Record<string, unknown> = {};
+  const problems: string[] = [];
+  for (const { from, to, pseudonymise } of currentSettings().governanceMap) {
+    if (values[to] !== undefined) continue;
+    const value = attributes[from] ?? property(active, from);
+    if (value === undefined) {
+      // A call within a call: what was taken for the outer one holds for the inner one.
+      values[to] = property(active, to);
+    } else if (pseudonymise) {
+      values[to] = pseudonym(String(value));
+      if (values[to] === undefined) problems.push(`governance.map.${from}: no digest key`);
+    } else {
+      values[to] = value;
+    }
+  }
+  const reading = readGovernanceAttributes(values);
+  problems.push(...reading.problems);
+  if (problems.length > 0) countProblem('governanceMap');
+  return { attributes: reading.attributes, problems };
+}
+
+let isAsking = false;
+
+/** What the service knows of the call. */
+function readKnown(call: GovernanceCall): Reading {
+  const { governanceOf } = currentSettings();
+  // A governed call that the function itself makes is not asked for, or there would be no end of it.
+  if (governanceOf === undefined || isAsking) return NOTHING;
+  isAsking = true;
+  try {
+    const values: unknown = governanceOf(call);
+    if (values === undefined) return NOTHING;
+    if (typeof property(values, 'then') === 'function') {
+      Promise.resolve(values).catch(() => {});
+      countProblem('governanceOf');
+      return { attributes: {}, problems: ['governanceOf: gave a promise, and calls do not wait'] };
+    }
+    const reading = readGovernance(values);
+    if (reading.problems.length > 0) countProblem('governanceOf');
+    return reading;
+  } catch {
+    countProblem('governanceOf');
+    return { attributes: {}, problems: ['governanceOf: threw'] };
+  } finally {
+    isAsking = false;
+  }
+}
+
+/**
+ * The pseudonym of a person or thing: a hash keyed with the digest key, the same wherever that key is used. Whoever has the
+ * key can test a guess; destroying it leaves pseudonyms that lead to nobody. Undefined without a key.
+ */
+export function pseudonym(id: string): string | undefined {
+  const { digestKey } = currentSettings();
+  if (digestKey === undefined) return undefined;
+  // Digests of content begin as JSON does, so neither can be taken for the other.
+  const hash = createHmac('sha256', digestKey.key).update(`sealspan/pseudonym\0${id}`);
+  return `hmac-sha256:${hash.digest('hex')}`;
+}
+
+/** A property of anything, or undefined. */
+function property(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null
+    ? (value as Readonly<Record<string, unknown>>)[name]
+    : undefined;
 }
 
 /**
@@ -82,9 +178,12 @@ export function governanceAttributesHere(): Attributes {
  */
 export function stampGovernance(span: RunningSpan): void {
   guard('stampGovernance', () => {
-    const { attributes } = span;
-    for (const [name, value] of Object.entries(governanceAttributesHere())) {
-      if (attributes?.[name] === undefined) span.setAttribute(name, value as AttributeValue);
+    const { name: spanName, attributes = {} } = span;
+    // One of ours has them since before it started.
+    if (attributes[ATTR_AIGOV_SCHEMA_VERSION] !== undefined) return;
+    const call = { name: spanName, attributes: attributes as Attributes };
+    for (const [name, value] of Object.entries(governanceAttributesOf(call))) {
+      if (attributes[name] === undefined) span.setAttribute(name, value as AttributeValue);
     }
   });
 }
@@ -122,7 +221,7 @@ export function oversight(values: Oversight): RecordedSpan | undefined {
 function recordStatement(name: string, read: () => Reading): RecordedSpan | undefined {
   return guard(name, () => {
     const { attributes, problems } = read();
-    const here = governanceAttributesHere();
+    const here = governanceAttributesOf({ name, attributes });
     const told = here[ATTR_AIGOV_INSTRUMENTATION_PROBLEMS];
     const all = [...(Array.isArray(told) ? (told as string[]) : []), ...problems];
     if (problems.length > 0) countProblem(name);

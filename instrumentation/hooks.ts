@@ -31,9 +31,13 @@ import { openaiAgentsTarget } from './targets/openai-agents.ts';
 import { transformersTarget } from './targets/transformers.ts';
 import { vercelAiTarget } from './targets/vercel-ai.ts';
 
-/** Whether calls through a package are seen; `not_loaded` and `not_installed` need nobody's attention. */
+/**
+ * Whether calls through a package are seen; `not_loaded` and `not_installed` need nobody's attention. Of one that is
+ * `unhooked`, files were loaded and none of those that are hooked: a part that makes no calls, or a new shape.
+ */
 export type TargetStatus =
   | (typeof AIGOV_INSTRUMENTATION_STATUS_VALUES)[number]
+  | 'unhooked'
   | 'not_loaded'
   | 'not_installed';
 
@@ -43,6 +47,8 @@ export interface CoverageRow {
   /** Undefined if the package is not installed. */
   readonly version: string | undefined;
   readonly status: TargetStatus;
+  /** The versions that are known, where this is none of them; the file that could not be hooked. */
+  readonly detail?: string;
 }
 
 export type Coverage = readonly CoverageRow[];
@@ -71,38 +77,71 @@ export interface Copy {
   /** Files that were given channels. */
   readonly hooked: Set<string>;
   wasLoadedBefore: boolean;
-  hasFailed: boolean;
+  /** Code of it was loaded, hooked or not. */
+  wasLoaded: boolean;
+  /** The last file that could not be given its channels. */
+  failed: string | undefined;
 }
 
 /** By the folder of the copy, with a slash at its end. */
 const copies = new Map<string, Copy>();
+let onChange: (() => void) | undefined;
+
+/** Calls `listener` whenever {@link coverage} may have another answer than before; it takes the place of the one before. */
+export function watchCoverage(listener: () => void): void {
+  onChange = listener;
+}
+
+/** Says that something of a copy has changed. */
+export function noteChange(): void {
+  if (onChange !== undefined) guard('hooks.change', onChange);
+}
+
 /** What the hooks cover now: a row per copy of a package that was loaded, or one that says why there is none. */
 export function coverage(): Coverage {
   return TARGETS.flatMap((target): Coverage => {
     const loaded = [...copies.values()].filter((copy) => copy.target === target);
     if (loaded.length > 0) {
-      return loaded.map((copy) => ({
-        target: target.name,
-        version: copy.version,
-        status: statusOf(copy),
-      }));
+      return loaded.map((copy) => rowOf(target, copy.version, statusOf(copy), copy.failed));
     }
     const version = guard('hooks.installed', () => installedVersion(target.name));
     if (version === undefined) return [{ target: target.name, version, status: 'not_installed' }];
     const status = isKnown(target, version)
       ? 'not_loaded'
       : AIGOV_INSTRUMENTATION_STATUS_VALUE_OUT_OF_RANGE;
-    return [{ target: target.name, version, status }];
+    return [rowOf(target, version, status)];
   });
+}
+
+function rowOf(
+  target: Target,
+  version: string,
+  status: TargetStatus,
+  failed?: string,
+): CoverageRow {
+  const row = { target: target.name, version, status };
+  if (status === AIGOV_INSTRUMENTATION_STATUS_VALUE_OUT_OF_RANGE) {
+    return { ...row, detail: versionRange(target) };
+  }
+  return failed === undefined ? row : { ...row, detail: failed };
+}
+
+/** The versions that are known, as package managers write them. */
+export function versionRange({
+  fromVersion,
+  belowVersion,
+}: Pick<Target, 'fromVersion' | 'belowVersion'>): string {
+  return `>=${fromVersion} <${belowVersion}`;
 }
 
 function statusOf(copy: Copy): TargetStatus {
   if (copy.hooked.size === 0 && !copy.wasLoadedBefore && !isKnown(copy.target, copy.version)) {
     return AIGOV_INSTRUMENTATION_STATUS_VALUE_OUT_OF_RANGE;
   }
-  if (copy.hasFailed) return AIGOV_INSTRUMENTATION_STATUS_VALUE_FAILED;
+  if (copy.failed !== undefined) return AIGOV_INSTRUMENTATION_STATUS_VALUE_FAILED;
   if (copy.wasLoadedBefore) return AIGOV_INSTRUMENTATION_STATUS_VALUE_LOADED_BEFORE_US;
-  return copy.hooked.size > 0 ? AIGOV_INSTRUMENTATION_STATUS_VALUE_ACTIVE : 'not_loaded';
+  if (copy.hooked.size > 0) return AIGOV_INSTRUMENTATION_STATUS_VALUE_ACTIVE;
+  return copy.wasLoaded ? 'unhooked' : 'not_loaded';
 }
 
 /** The copy of a target that a file belongs to, known from now on. */
@@ -118,22 +157,38 @@ export function copyOf(urlOrPath: string): Copy | undefined {
     if (copy === undefined) {
       const version = versionAt(path);
       if (version === undefined) continue;
-      copy = { target, version, hooked: new Set(), wasLoadedBefore: false, hasFailed: false };
+      copy = {
+        target,
+        version,
+        hooked: new Set(),
+        wasLoadedBefore: false,
+        wasLoaded: false,
+        failed: undefined,
+      };
       copies.set(path, copy);
+      noteChange();
     }
     return copy;
   }
   return undefined;
 }
 
-/** The version that the program would load, from its folder or the working directory upwards. */
+/** The version that the program would load. */
 export function installedVersion(name: string): string | undefined {
+  return installedCopy(name)?.version;
+}
+
+/** The copy that the program would load, from its folder or the working directory upwards. */
+export function installedCopy(
+  name: string,
+): { readonly folder: string; readonly version: string } | undefined {
   const program = process.argv[1];
   const starts = [...(program === undefined ? [] : [dirname(program)]), process.cwd()];
   for (const start of starts) {
     for (let folder = start; ; folder = dirname(folder)) {
-      const version = versionAt(join(folder, 'node_modules', name));
-      if (version !== undefined) return version;
+      const place = join(folder, 'node_modules', name);
+      const version = versionAt(place);
+      if (version !== undefined) return { folder: place, version };
       if (folder === dirname(folder)) break;
     }
   }

@@ -17,7 +17,16 @@ import {
   resolveSync,
   setDiagnosticsHook,
 } from '@apm-js-collab/tracing-hooks/hook.mjs?sealspan';
-import { type Coverage, copyOf, coverage, installedVersion, numbersOf, TARGETS } from './hooks.ts';
+import {
+  type Coverage,
+  copyOf,
+  coverage,
+  installedVersion,
+  noteChange,
+  numbersOf,
+  TARGETS,
+  versionRange,
+} from './hooks.ts';
 import { property } from './invocation.ts';
 import { countProblem, guard } from './settings.ts';
 import { channelName, subscribeTo } from './target.ts';
@@ -66,7 +75,11 @@ function installSync(): void {
       guard('hooks.resolve', () => copyOf(resolved.url));
       return resolved;
     },
-    load: loadSync,
+    load: (url, context, nextLoad) => {
+      const loaded = loadSync(url, context, nextLoad);
+      guard('hooks.load', () => noteLoaded(url));
+      return loaded;
+    },
   });
 }
 
@@ -136,12 +149,12 @@ function transformRequired(
 }
 
 function instrumentations(): readonly unknown[] {
-  return TARGETS.flatMap(({ name, fromVersion, belowVersion, hooks }) =>
-    hooks.map((hook) => ({
+  return TARGETS.flatMap((target) =>
+    target.hooks.map((hook) => ({
       channelName: channelName(hook.channel),
       module: {
-        name,
-        versionRange: `>=${hook.fromVersion ?? fromVersion} <${hook.belowVersion ?? belowVersion}`,
+        name: target.name,
+        versionRange: versionRange({ ...target, ...hook }),
         filePath: new RegExp(`^${hook.file}\\.[cm]?js$`),
       },
       functionQuery: hook.function,
@@ -168,10 +181,22 @@ function noteTransformed(message: unknown): void {
     if (property(message, 'error') === undefined) {
       copy.hooked.add(String(url));
     } else {
-      copy.hasFailed = true;
+      const path = String(url).replaceAll('\\', '/');
+      copy.failed = path.slice(
+        path.lastIndexOf(`/${copy.target.name}/`) + copy.target.name.length + 2,
+      );
       countProblem(`${copy.target.name}.transform`);
     }
+    noteChange();
   });
+}
+
+/** Hears of each module that was loaded; types and data of a package are none of its code. */
+function noteLoaded(url: string): void {
+  const copy = /\.[cm]?js$/.test(url) ? copyOf(url) : undefined;
+  if (copy === undefined || copy.wasLoaded) return;
+  copy.wasLoaded = true;
+  noteChange();
 }
 
 /**

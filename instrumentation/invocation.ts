@@ -31,7 +31,7 @@ import {
   ATTR_HTTP_RESPONSE_STATUS_CODE,
 } from '../semconv/index.ts';
 import { absentOutput, type Input, inputAttributes } from './content.ts';
-import { governanceAttributesHere, SCOPE_NAME } from './governance.ts';
+import { governanceAttributesOf, SCOPE_NAME } from './governance.ts';
 import { activeContext, currentTracer } from './otel-api.ts';
 import { countEnd, countStart, currentSettings, guard } from './settings.ts';
 
@@ -203,7 +203,7 @@ export function startInvocation(start: InvocationStart, answer: Answer): Invocat
     guard('invocation.start', () =>
       currentTracer(SCOPE_NAME).startSpan(start.name, {
         kind: start.kind ?? SpanKind.CLIENT,
-        attributes: { ...governanceAttributesHere(), ...start.attributes },
+        attributes: { ...governanceAttributesOf(start), ...start.attributes },
       }),
     ) ?? trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
   const spanContext = guard('invocation.context', () => trace.setSpan(parent, span)) ?? parent;

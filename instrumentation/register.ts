@@ -15,6 +15,7 @@ import {
   attach,
   type Config,
   ConfigError,
+  type CoverageState,
   joinAudit,
   openAuditWith,
   openDigestKey,
@@ -24,6 +25,7 @@ import {
   watchRegistration,
 } from '../exporter/node/index.ts';
 import { stampGovernance } from './governance.ts';
+import { coverage, watchCoverage } from './hooks.ts';
 import { installHooks } from './install-hooks.ts';
 import { configureInstrumentation } from './settings.ts';
 
@@ -32,6 +34,7 @@ const EXIT_IO = 5;
 const STDERR = 2;
 const REGISTERED = Symbol.for('sealspan.register');
 const INSTANCE_COUNT_MAX = 1024;
+const COVERAGE_DELAY_MS = 250;
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 /** Package managers run under the same NODE_OPTIONS as the service that they start; they make no decisions. */
@@ -72,8 +75,39 @@ function stop(error: unknown, failOpen: boolean): void {
 
 const HOOKS: AuditHooks = {
   onGovernedStart: stampGovernance,
+  coverage: coverageStates,
   onReport: (code, message) => tell(`${code}: ${message}`),
 };
+
+/** What is installed, and whether it is hooked. */
+function coverageStates(): CoverageState[] {
+  return coverage()
+    .filter(({ status }) => status !== 'not_installed')
+    .map(({ target, version, status, detail }) => ({
+      target,
+      state: status,
+      ...(version !== undefined && { version }),
+      ...(detail !== undefined && { detail }),
+    }));
+}
+
+/**
+ * Has the coverage sealed once the application has loaded what it starts with, and a while after each change: packages
+ * are loaded file by file. What changes in the last moment the audit asks for itself.
+ */
+function sealCoverage(audit: Audit): void {
+  let isScheduled = false;
+  const schedule = (): void => {
+    if (isScheduled) return;
+    isScheduled = true;
+    setTimeout(() => {
+      isScheduled = false;
+      audit.noteCoverage();
+    }, COVERAGE_DELAY_MS).unref();
+  };
+  watchCoverage(schedule);
+  schedule();
+}
 
 /** The audit of this process. A process that was started beside or by another of the same configuration has its own log. */
 function openProcessAudit(config: Config): Audit {
@@ -211,10 +245,12 @@ function start(audit: Audit): void {
   configureInstrumentation({
     ...(config.content === undefined ? {} : { content: { policy: config.content } }),
     ...(config.governance === undefined ? {} : { governance: config.governance }),
+    governanceMap: config.governanceMap,
     digestKey: openDigestKey(join(config.dir, 'digest.key')),
     onFirstSpan: () => bringProvider(config, registration),
   });
   installHooks();
+  sealCoverage(audit);
   drainAtEnd(audit);
 }
 

@@ -4,13 +4,17 @@
  * every later problem of ours out of the application and counts it. Does not say what a counted problem has cost.
  */
 import { createSecretKey, type KeyObject } from 'node:crypto';
+import type { Attributes } from '@opentelemetry/api';
 import {
   AIGOV_CONTENT_POLICY_VALUE_DIGEST,
   AIGOV_CONTENT_POLICY_VALUE_FULL,
   AIGOV_CONTENT_POLICY_VALUES,
   type AttributeValue,
   type Governance,
+  type GovernanceMap,
+  type GovernanceMapping,
   readGovernance,
+  readGovernanceMap,
 } from '../semconv/index.ts';
 
 /** What is kept of prompts and answers: keyed digests, nothing, or the text beside its digests. */
@@ -24,12 +28,24 @@ export interface DigestKey {
   readonly secret: Uint8Array;
 }
 
+/** A governed call that starts. */
+export interface GovernanceCall {
+  /** Name of its span. */
+  readonly name: string | undefined;
+  /** What its span has by now: operation, model, provider … */
+  readonly attributes: Readonly<Attributes>;
+}
+
 export interface InstrumentationOptions {
   readonly content?: { readonly policy?: ContentPolicy };
   /** Without a key there are no digests, and the spans say so: an unkeyed hash of a short text gives the text away. */
   readonly digestKey?: DigestKey;
   /** What holds for all that this process does, such as the system it belongs to; `withGovernance` adds to it. */
   readonly governance?: Governance;
+  /** What is known of a call when it starts, asked for each; what it throws is counted, and costs its own values. */
+  readonly governanceOf?: (call: GovernanceCall) => Governance | undefined;
+  /** Attributes that are on spans already, of the call or of what it is part of, and what they mean. */
+  readonly governanceMap?: GovernanceMap;
   /** How long a call may stay without any progress before it counts as abandoned. 15 minutes unless given. */
   readonly abandonDelayMs?: number;
   /** Hears, once, that a governed span is about to start: the last moment to bring a provider. */
@@ -42,6 +58,8 @@ export interface Settings {
   readonly digestKey: { readonly id: string; readonly key: KeyObject } | undefined;
   readonly abandonDelayMs: number;
   readonly governance: Readonly<Record<string, AttributeValue>>;
+  readonly governanceOf: InstrumentationOptions['governanceOf'];
+  readonly governanceMap: readonly GovernanceMapping[];
 }
 
 /** What happened since the process started. */
@@ -91,6 +109,9 @@ export function configureInstrumentation(options: InstrumentationOptions): void 
   if (options.onFirstSpan !== undefined && typeof options.onFirstSpan !== 'function') {
     throw new TypeError('onFirstSpan: expected a function');
   }
+  if (options.governanceOf !== undefined && typeof options.governanceOf !== 'function') {
+    throw new TypeError('governanceOf: expected a function');
+  }
   const governance = readGovernance(options.governance ?? {});
   if (governance.problems.length > 0) throw new TypeError(governance.problems.join('; '));
   settings = {
@@ -98,6 +119,8 @@ export function configureInstrumentation(options: InstrumentationOptions): void 
     digestKey: digestKey && readKey(digestKey),
     abandonDelayMs,
     governance: governance.attributes,
+    governanceOf: options.governanceOf,
+    governanceMap: readMap(options.governanceMap),
   };
   onFirstSpan = options.onFirstSpan;
 }
@@ -109,6 +132,8 @@ export function currentSettings(): Settings {
     digestKey: undefined,
     abandonDelayMs: ABANDON_DELAY_MS,
     governance: {},
+    governanceOf: undefined,
+    governanceMap: [],
   };
   return settings;
 }
@@ -162,6 +187,14 @@ export function countEnd(completion: string): void {
 function defaultPolicy(): ContentPolicy {
   const asked = process.env[CAPTURE_VARIABLE]?.trim().toLowerCase() === 'true';
   return asked ? AIGOV_CONTENT_POLICY_VALUE_FULL : AIGOV_CONTENT_POLICY_VALUE_DIGEST;
+}
+
+function readMap(map: GovernanceMap = {}): readonly GovernanceMapping[] {
+  try {
+    return readGovernanceMap(map);
+  } catch (error) {
+    throw new TypeError(`governanceMap.${error instanceof Error ? error.message : 'unreadable'}`);
+  }
 }
 
 function readKey({ id, secret }: DigestKey): { readonly id: string; readonly key: KeyObject } {

@@ -17,7 +17,9 @@ const STARTS: readonly (readonly [file: string, command: string])[] = [
 const name = process.argv[2];
 if (name === undefined) {
   const folders = existsSync('examples') ? readdirSync('examples', { withFileTypes: true }) : [];
-  for (const folder of folders) if (folder.isDirectory()) console.log(folder.name);
+  for (const { name: folder } of folders) {
+    if (STARTS.some(([file]) => existsSync(`examples/${folder}/${file}`))) console.log(folder);
+  }
 } else {
   process.exitCode = run(name);
 }

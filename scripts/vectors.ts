@@ -209,6 +209,7 @@ const RECOVERED: ControlEvent = {
   sha256: sha256(bytes('cut')),
   cut: new Uint8Array(bytes('cut')),
 };
+const ADOPTED: ControlEvent = { name: 'adopted', from: 1, size: 2 };
 const RECEIPT: ControlEvent = {
   name: 'receipt',
   archive: 'directory',
@@ -488,6 +489,17 @@ export function makeVectors(): Vector[] {
       sealDrafts([
         [opened, of('traces', traces('chat'))],
         [opened, control(RECOVERED, GAP)],
+      ]),
+    ),
+  );
+  incomplete(
+    'adopted',
+    'a record that nothing vouched for was adopted, and the writer said so',
+    'log.adopted log.unclean-end',
+    filesOf(
+      sealDrafts([
+        [opened, of('traces', traces('chat'))],
+        [opened, control(ADOPTED)],
       ]),
     ),
   );
@@ -1285,6 +1297,12 @@ export function makeVectors(): Vector[] {
     'log.recovered',
     lie(of('control', [hashed(HASH)])),
   );
+  incomplete(
+    'event-adopted',
+    'an event made by hand; its numbers are not judged',
+    'log.adopted',
+    lie(of('control', [message(time, count('from', 0), count('size', 0), f(12, 'adopted'))])),
+  );
   const ids = [text('traceId', '0a'), text('spanId', 'f0')];
   const killed = (...fields: readonly Uint8Array[]): Uint8Array =>
     message(time, ...fields, f(12, 'interrupted'));
@@ -1321,6 +1339,19 @@ export function makeVectors(): Vector[] {
       ]),
     ),
   );
+  const covered = (...fields: readonly Uint8Array[]): Uint8Array =>
+    message(time, text('target', 'openai'), ...fields, f(12, 'coverage'));
+  valid(
+    'event-coverage',
+    'a package with all there is to say of it and with the least, made by hand',
+    '',
+    lie(
+      of('control', [
+        covered(text('version', '9.0.0'), text('state', 'out_of_range'), text('detail', '<8')),
+        covered(text('state', 'active')),
+      ]),
+    ),
+  );
   const badEvents: [name: string, entry: Uint8Array][] = [
     ['heartbeat-interrupted', beat(...counts, ranges, count('interrupted', 1))],
     [
@@ -1335,6 +1366,8 @@ export function makeVectors(): Vector[] {
     ['hold-id-first', hold(placed[1]!, placed[0]!)],
     ['interrupted-without-ids', killed(call[0]!, call[3]!)],
     ['interrupted-model-first', killed(text('model', 'x'), ...call)],
+    ['coverage-without-state', covered()],
+    ['coverage-state-first', covered(text('state', 'active'), text('version', '9.0.0'))],
     ['unknown', message(time, f(12, 'reopened'))],
     ['prototype', message(time, f(12, 'constructor'))],
     ['unnamed', message(time, ...counts, ranges)],

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import * as names from './attributes.ts';
+import { ATTR_GEN_AI_PROMPT_NAME, ATTR_GEN_AI_PROMPT_VERSION } from './gen-ai.ts';
 
 /** Value of a span attribute; a subset of what every OpenTelemetry API version accepts. */
 export type AttributeValue = string | number | boolean | string[];
@@ -49,7 +50,10 @@ export interface Governance {
   readonly dataset?:
     | { readonly id?: Text; readonly version?: Text; readonly digest?: Text }
     | undefined;
-  readonly prompt?: { readonly templateDigest?: Text } | undefined;
+  /** Of the template: `name` and `version` as whoever manages it has them. */
+  readonly prompt?:
+    | { readonly name?: Text; readonly version?: Text; readonly templateDigest?: Text }
+    | undefined;
   readonly oversight?:
     | { readonly mode?: OneOf<typeof names.AIGOV_OVERSIGHT_MODE_VALUES> }
     | undefined;
@@ -121,8 +125,7 @@ const object = <Shape extends z.core.$ZodLooseShape>(shape: Shape) =>
         : 'expected an object',
   });
 
-/** Checks a {@link Governance}; unknown keys are refused with the known ones named. */
-export const governanceSchema: z.ZodType<Governance> = object({
+const governanceShape = {
   system: object({
     id: text.optional(),
     version: text.optional(),
@@ -154,13 +157,20 @@ export const governanceSchema: z.ZodType<Governance> = object({
     version: text.optional(),
     digest: digest.optional(),
   }).optional(),
-  prompt: object({ templateDigest: digest.optional() }).optional(),
+  prompt: object({
+    name: text.optional(),
+    version: text.optional(),
+    templateDigest: digest.optional(),
+  }).optional(),
   oversight: object({ mode: oneOf(names.AIGOV_OVERSIGHT_MODE_VALUES).optional() }).optional(),
   transparency: object({ noticeId: text.optional() }).optional(),
   incident: object({ id: text.optional() }).optional(),
   retention: object({ class: text.optional() }).optional(),
   legalHold: flag.optional(),
-});
+};
+
+/** Checks a {@link Governance}; unknown keys are refused with the known ones named. */
+export const governanceSchema: z.ZodType<Governance> = object(governanceShape);
 
 /** Checks a {@link Decision}. */
 export const decisionSchema: z.ZodType<Decision> = object({
@@ -220,6 +230,8 @@ const GOVERNANCE: Mapping = [
   ['dataset.id', names.ATTR_AIGOV_DATASET_ID],
   ['dataset.version', names.ATTR_AIGOV_DATASET_VERSION],
   ['dataset.digest', names.ATTR_AIGOV_DATASET_DIGEST],
+  ['prompt.name', ATTR_GEN_AI_PROMPT_NAME],
+  ['prompt.version', ATTR_GEN_AI_PROMPT_VERSION],
   ['prompt.templateDigest', names.ATTR_AIGOV_PROMPT_TEMPLATE_DIGEST],
   ['oversight.mode', names.ATTR_AIGOV_OVERSIGHT_MODE],
   ['transparency.noticeId', names.ATTR_AIGOV_TRANSPARENCY_NOTICE_ID],
@@ -253,6 +265,36 @@ const OVERSIGHT: Mapping = [
 export function governanceAttributes(values: Governance): Record<string, AttributeValue> {
   return map(GOVERNANCE, values);
 }
+
+/** Attributes that a {@link Governance} can have. */
+export const GOVERNANCE_ATTRIBUTES: readonly string[] = GOVERNANCE.map(
+  ([, attribute]) => attribute,
+);
+
+/**
+ * Reads unchecked values by the names of their attributes, as {@link readGovernance} does those of an object. A text stands
+ * for a list of one, and a number for its digits, where that is what is asked for: other systems write them so.
+ */
+export function readGovernanceAttributes(values: Readonly<Record<string, unknown>>): Reading {
+  const nested: Record<string, Record<string, unknown> | unknown> = {};
+  for (const [path, attribute] of GOVERNANCE) {
+    const value = values[attribute];
+    if (value === undefined) continue;
+    const [first = '', second] = path.split('.');
+    const told = typeof value === 'number' ? String(value) : value;
+    if (second === undefined) nested[first] = told;
+    else {
+      const isList = LISTS.has(attribute) && typeof told === 'string';
+      nested[first] = { ...(nested[first] as object), [second]: isList ? [told] : told };
+    }
+  }
+  return readGovernance(nested);
+}
+
+const LISTS: ReadonlySet<string> = new Set([
+  names.ATTR_AIGOV_DELEGATION_CHAIN,
+  names.ATTR_AIGOV_DATA_CATEGORIES,
+]);
 
 /** The attributes of a checked decision. */
 export function decisionAttributes(values: Decision): Record<string, AttributeValue> {
@@ -322,4 +364,58 @@ function readValues(what: string, schema: z.ZodType, mapping: Mapping, values: u
     // A getter of the caller's object threw: nothing of it can be trusted to read the same twice.
     return { attributes: {}, problems: [`${what}: can not be read`] };
   }
+}
+
+/** Where a value comes from that is on spans already: a governance attribute by the attribute it is taken from. */
+export type GovernanceMap = Readonly<Record<string, string | GovernanceMapTarget>>;
+
+export interface GovernanceMapTarget {
+  /** One of {@link GOVERNANCE_ATTRIBUTES}. */
+  readonly to: string;
+  /** Whether a keyed hash of the value is taken instead of it: names and addresses of persons must not be sealed. */
+  readonly pseudonymise?: boolean | undefined;
+}
+
+/** One line of a {@link GovernanceMap}. */
+export interface GovernanceMapping {
+  readonly from: string;
+  readonly to: string;
+  readonly pseudonymise: boolean;
+}
+
+/** What a configuration states: values that hold for the whole process, and where others come from. */
+export interface ConfiguredGovernance extends Governance {
+  readonly map?: GovernanceMap | undefined;
+}
+
+const attributeName = z.enum(GOVERNANCE_ATTRIBUTES as [string, ...string[]]);
+const governanceMapSchema: z.ZodType<GovernanceMap> = z.record(
+  text,
+  z.union(
+    [attributeName, object({ to: attributeName, pseudonymise: flag.optional() })],
+    'expected an attribute that people state, such as aigov.actor.id, or settings with `to` and `pseudonymise`',
+  ),
+);
+
+/** Checks a {@link ConfiguredGovernance}. */
+export const configuredGovernanceSchema: z.ZodType<ConfiguredGovernance> = object({
+  ...governanceShape,
+  map: governanceMapSchema.optional(),
+});
+
+/**
+ * The lines of a map.
+ * @throws TypeError naming the line that can not be
+ */
+export function readGovernanceMap(map: GovernanceMap): GovernanceMapping[] {
+  const checked = governanceMapSchema.safeParse(map);
+  if (!checked.success) {
+    const [issue] = checked.error.issues;
+    throw new TypeError(`${issue?.path.join('.') || 'map'}: ${issue?.message}`);
+  }
+  return Object.entries(checked.data).map(([from, target]) =>
+    typeof target === 'string'
+      ? { from, to: target, pseudonymise: false }
+      : { from, to: target.to, pseudonymise: target.pseudonymise ?? false },
+  );
 }

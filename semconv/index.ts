@@ -316,10 +316,16 @@ export {
 } from './gen-ai.ts';
 export {
   type AttributeValue,
+  type ConfiguredGovernance,
+  configuredGovernanceSchema,
   type Decision,
   decisionAttributes,
   decisionSchema,
+  GOVERNANCE_ATTRIBUTES,
   type Governance,
+  type GovernanceMap,
+  type GovernanceMapping,
+  type GovernanceMapTarget,
   governanceAttributes,
   governanceSchema,
   type Oversight,
@@ -328,6 +334,8 @@ export {
   type Reading,
   readDecision,
   readGovernance,
+  readGovernanceAttributes,
+  readGovernanceMap,
   readOversight,
 } from './governance.ts';
 export {

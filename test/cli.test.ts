@@ -176,7 +176,7 @@ const codes = (object: unknown): string[] =>
   (object as { findings: readonly { code: string }[] }).findings.map(({ code }) => code);
 
 describe('the command itself', () => {
-  const COMMANDS = ['verify', 'show', 'keygen', 'demo'];
+  const COMMANDS = ['verify', 'show', 'keygen', 'doctor', 'demo'];
 
   test('without a command it tells them all, and that this was no use of it', () => {
     const { status, stdout, stderr } = run([]);
@@ -681,9 +681,11 @@ describe('show', () => {
       object: {
         trace: TRACE_ID,
         verdict: 'valid',
+        calls: 2,
         spans: [
           {
             ...span,
+            call: 1,
             name: 'chat',
             spanId: '0101010101010101',
             start: '2026-11-23T10:00:00.000Z',
@@ -692,6 +694,7 @@ describe('show', () => {
           },
           {
             ...span,
+            call: 2,
             name: 'chat again',
             spanId: '0202020202020202',
             start: '2026-11-23T10:00:00.001Z',
@@ -708,7 +711,7 @@ describe('show', () => {
     const { status, stdout, stderr } = run(['show', '--trace', TRACE_ID.toUpperCase(), dir]);
     expect({ status, stderr }).toEqual({
       status: 0,
-      stderr: `2 spans of trace ${TRACE_ID}; verdict of the log: valid\n`,
+      stderr: `2 spans of trace ${TRACE_ID}, calls of a model: 2; verdict of the log: valid\n`,
     });
     expect(
       stdout.replaceAll(/leaf \S+/g, 'leaf HASH'),
@@ -747,11 +750,125 @@ describe('show', () => {
     const trace = 'f'.repeat(32);
     expect(runJson(['show', '--trace', trace, dir])).toEqual({
       status: 4,
-      object: { trace, verdict: 'valid', spans: [] },
+      object: { trace, verdict: 'valid', calls: 0, spans: [] },
     });
     expect(runJson(['show', '--trace', trace, newFolder()])).toEqual({
       status: 4,
-      object: { trace, verdict: 'unverifiable', spans: [] },
+      object: { trace, verdict: 'unverifiable', calls: 0, spans: [] },
+    });
+  });
+
+  describe("other instrumentations' spans", () => {
+    /** Spans as each writes them, with the names that its own packages have. */
+    const OTHERS: Readonly<Record<string, Readonly<Record<string, string | number>>>> = {
+      '@arizeai/openinference-instrumentation-openai': {
+        'openinference.span.kind': 'LLM',
+        'llm.provider': 'openai',
+        'llm.model_name': 'gpt-5',
+        'llm.token_count.prompt': 9,
+        'llm.token_count.completion': 4,
+        'llm.finish_reason': 'stop',
+      },
+      '@traceloop/instrumentation-openai': {
+        'gen_ai.system': 'OpenAI',
+        'llm.request.type': 'chat',
+        'gen_ai.request.model': 'gpt-5',
+        'gen_ai.usage.prompt_tokens': 9,
+        'gen_ai.usage.completion_tokens': 4,
+        'gen_ai.completion.0.role': 'assistant',
+        'gen_ai.completion.0.content': 'hi',
+        'gen_ai.completion.0.finish_reason': 'stop',
+      },
+      ai: {
+        'ai.operationId': 'ai.generateText.doGenerate',
+        'ai.model.provider': 'openai.chat',
+        'ai.model.id': 'gpt-5',
+        'ai.usage.inputTokens': 9,
+        'ai.usage.outputTokens': 4,
+        'ai.response.finishReason': 'stop',
+      },
+      'langfuse-sdk': {
+        'langfuse.observation.type': 'generation',
+        'langfuse.observation.model.name': 'gpt-5',
+        'langfuse.observation.usage_details': '{"input":9,"output":4}',
+      },
+    };
+
+    /** A log with one span of each, one in the other: one call that four tell of. */
+    function sealOthers(): string {
+      const log = newLog();
+      const writer = openLog(log);
+      const entries = Object.entries(OTHERS).flatMap(([name, attributes], index) => {
+        const id = (byte: number) => Buffer.alloc(8, byte).toString('base64');
+        const startNs = BigInt(START_MS + index) * 1_000_000n;
+        const span = {
+          name: 'call',
+          traceId: Buffer.from(TRACE_ID, 'hex').toString('base64'),
+          spanId: id(index + 1),
+          ...(index > 0 && { parentSpanId: id(index) }),
+          startTimeUnixNano: String(startNs),
+          endTimeUnixNano: String(startNs + 5_000_000n),
+          attributes: Object.entries(attributes).map(([key, value]) => ({
+            key,
+            value: typeof value === 'string' ? { stringValue: value } : { intValue: value },
+          })),
+        };
+        const scopeSpans = [{ scope: { name }, spans: [span] }];
+        return splitRequest(
+          encodeOtlp('TracesData', { resourceSpans: [{ scopeSpans }] }),
+          'traces',
+        );
+      });
+      writer.append('traces', WRITER_SOURCE, entries);
+      writer.checkpoint();
+      writer.close();
+      return log.dir;
+    }
+
+    interface Shown {
+      readonly calls: number;
+      readonly spans: readonly {
+        readonly scope: string;
+        readonly call: number;
+        readonly attributes: unknown;
+        readonly normalised?: Readonly<Record<string, unknown>>;
+      }[];
+    }
+
+    test('are sealed as they were, shown in one vocabulary, and count as the one call they tell of', () => {
+      const { calls, spans } = runJson(['show', '--trace', TRACE_ID, sealOthers()]).object as Shown;
+      expect(calls).toBe(1);
+      expect(spans.map(({ scope, call, attributes }) => [scope, call, attributes])).toEqual(
+        Object.entries(OTHERS).map(([scope, attributes]) => [scope, 1, attributes]),
+      );
+      for (const { scope, normalised } of spans) {
+        expect(normalised, scope).toMatchObject({
+          'gen_ai.operation.name': 'chat',
+          'gen_ai.request.model': 'gpt-5',
+          'gen_ai.usage.input_tokens': 9,
+          'gen_ai.usage.output_tokens': 4,
+        });
+      }
+    });
+
+    test('and with --raw shown as they are sealed', () => {
+      const dir = sealOthers();
+      const { spans } = runJson(['show', '--trace', TRACE_ID, '--raw', dir]).object as Shown;
+      expect(spans.map(({ attributes }) => attributes)).toEqual(Object.values(OTHERS));
+      expect(spans.some((span) => 'normalised' in span)).toBe(false);
+      const { stdout } = run(['show', '--trace', TRACE_ID, '--raw', dir]);
+      expect(stdout).toContain('\n  llm.token_count.prompt = 9\n');
+      expect(stdout).not.toContain('gen_ai.usage.input_tokens');
+    });
+
+    test('for people: the later ones name the first', () => {
+      const { stdout, stderr } = run(['show', '--trace', TRACE_ID, sealOthers()]);
+      expect(stderr).toContain('calls of a model: 1;');
+      expect(stdout.match(/^ {2}the same call as .*$/gm)).toEqual(
+        Object.keys(OTHERS)
+          .slice(1)
+          .map((scope) => `  the same call as ${ORIGIN}#1/0 (call), told by ${scope}`),
+      );
     });
   });
 

@@ -57,6 +57,7 @@ describe('without a word', () => {
       segment: { byteLengthMax: 16 * 1024 * 1024, ageMsMax: 10_000 },
       content: undefined,
       governance: undefined,
+      governanceMap: {},
       pendingByteLengthMax: 64 * 1024 * 1024,
       failOpen: false,
     });
@@ -338,6 +339,10 @@ describe('what can not be, is refused with place, found and expected', () => {
     [
       'segment: { ageMsMax: 1 }',
       'F:1: segment.ageMsMax: found 1, Too small: expected number to be >=100',
+    ],
+    [
+      'governance:\n  map:\n    enduser.id: aigov.actor.name',
+      'F:3: governance.map.enduser.id: found "aigov.actor.name", expected an attribute that people state, such as aigov.actor.id, or settings with `to` and `pseudonymise`',
     ],
     ['governance:\n  system:\n    id: ""', 'F:3: governance.system.id: found "", is empty'],
     [

@@ -112,6 +112,16 @@ const EVENTS: readonly ControlEvent[] = [
     principal: hashOf(6),
     sha256: hashOf(7),
   },
+  { name: 'coverage', target: 'openai', version: '7.57.0', state: 'active' },
+  {
+    name: 'coverage',
+    target: 'cohere-ai',
+    version: '9.0.0',
+    state: 'out_of_range',
+    detail: '>=7.18.0 <9.0.0',
+  },
+  { name: 'coverage', target: 'ollama', state: 'failed' },
+  { name: 'adopted', from: 3, size: 6 },
 ];
 
 const HEARTBEAT = EVENTS[6]!;
@@ -172,10 +182,12 @@ describe('the spelling', () => {
       heartbeat: true,
       interrupted: true,
       recovered: true,
+      adopted: true,
       gap: true,
       receipt: true,
       refused: true,
       hold: true,
+      coverage: true,
     };
     expect(new Set(EVENTS.map(({ name }) => name))).toEqual(new Set(Object.keys(all)));
   });

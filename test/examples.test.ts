@@ -169,6 +169,14 @@ describe('examples/systemd', () => {
   });
 });
 
+test.each(['agent', 'chat', 'collector', 'loan-scorer', 'quickstart', 'rag'])(
+  'examples/%s: sealspan takes its configuration',
+  (name) => {
+    const { originBase, originIsChosen } = configOf(read(`examples/${name}/sealspan.yaml`));
+    expect([originBase.length > 0, originIsChosen]).toEqual([true, true]);
+  },
+);
+
 interface Named {
   readonly name: string;
 }

@@ -3,14 +3,19 @@
 // memory, its last bytes cut and damaged at every place; the judge is verifyLog, never the writer.
 import { describe, expect, test } from 'vitest';
 import { encodeBase64, equalBytes } from '../exporter/log/bytes.ts';
-import type { RecoveredEvent } from '../exporter/log/control.ts';
+import { type ControlEvent, encodeControl, type RecoveredEvent } from '../exporter/log/control.ts';
+import type { PayloadKind } from '../exporter/log/entries.ts';
 import { encodeHeader, headerEnd, parseHeader } from '../exporter/log/header.ts';
 import { leafHash, rootOf, Tree } from '../exporter/log/merkle.ts';
+import { encodeCheckpointText, type Head } from '../exporter/log/note.ts';
 import { readFrames } from '../exporter/log/segment.ts';
 import type { Files } from '../exporter/node/files.ts';
 import { sha256 } from '../exporter/node/keys.ts';
 import { DamagedLogError } from '../exporter/node/log-writer.ts';
+import { encodeRecord } from '../exporter/node/record.ts';
 import { readSegmentCheckpoint } from '../exporter/node/segment-checkpoints.ts';
+import { encodeSigning } from '../exporter/node/signed-head.ts';
+import { Tail } from '../exporter/node/tail.ts';
 import { LOSSES, type MemoryDisk, openFaultyFiles } from './support/faulty-files.ts';
 import {
   COLLECTOR,
@@ -78,7 +83,7 @@ describe('a new log', () => {
     writer.checkpoint();
     writer.close();
 
-    expect(disk.list(DIR)).toEqual(['checkpoint', 'signing']);
+    expect(disk.list(DIR)).toEqual(['checkpoint', 'signing', 'tail']);
     const [segment] = logOn(disk).segments;
     expect(segment!.name).toBe('00000000000000000000.seg');
     const [opened, traces] = [...readFrames(segment!.bytes)];
@@ -148,16 +153,17 @@ describe('a new log', () => {
 });
 
 describe('durability', () => {
-  test('a record is appended, then synced; the first of a segment syncs the directory too', () => {
+  test('a record is vouched for, appended, then synced; the first of a segment syncs the directory too', () => {
     const files = openFaultyFiles(emptyDisk());
     const writer = openWriter(files, signer);
     const before = files.operations.length;
     writer.append('traces', IN_PROCESS, spanEntries('a'));
-    expect(files.operations.slice(before)).toEqual(['append', 'sync']);
+    expect(files.operations.slice(before)).toEqual(['append', 'append', 'sync']);
     writer.finishSegment();
     writer.append('traces', IN_PROCESS, spanEntries('b'));
-    expect(files.operations.slice(before + 2)).toEqual([
+    expect(files.operations.slice(before + 3)).toEqual([
       `open ${DIR}/segments/00000000000000000002.seg`,
+      'append',
       'append',
       'sync',
       `syncDirectory ${DIR}/segments`,
@@ -168,6 +174,7 @@ describe('durability', () => {
   test('`signing` is durable before the signature is made (invariant 4)', () => {
     const files = openFaultyFiles(emptyDisk());
     const steps: string[] = [];
+    let before = 0;
     const watched = {
       ...signer,
       sign: (message: Uint8Array) => {
@@ -176,7 +183,8 @@ describe('durability', () => {
       },
     };
     const writer = openWriter(files, watched);
-    const before = files.operations.length;
+    before = files.operations.length;
+    steps.length = 0;
     writer.checkpoint();
     expect(steps).toEqual([
       `open ${DIR}/signing.tmp`,
@@ -192,6 +200,7 @@ describe('durability', () => {
       'sync',
       `rename ${DIR}/checkpoint`,
       `syncDirectory ${DIR}`,
+      'truncate',
     ]);
     writer.close();
   });
@@ -273,17 +282,23 @@ describe('checkpoints of finished segments, for an archive', () => {
   /** Every archive that ends with a finished segment is as good as signed. */
   async function expectArchives(disk: MemoryDisk, where: string): Promise<void> {
     const { segments } = logOn(disk);
+    const events = (await recordsOf(logOn(disk), signer)).flatMap((record) => record.events);
+    // What nobody vouches for is not signed before the event that says so, which has the second record of a start.
+    const unsigned = new Set(
+      events.flatMap((event) => (event.name === 'adopted' ? [event.size, event.size + 1] : [])),
+    );
     for (const end of segments.keys()) {
       if (end === 0) continue;
       const size = Number(segments[end]!.name.slice(0, 20));
       const bytes = readSegmentCheckpoint(disk, DIR, size);
+      if (bytes === undefined && unsigned.has(size)) continue;
       expect(bytes, `${where}: ${size}`).toBeDefined();
       const archive = {
         segments: segments.slice(0, end),
         checkpoints: [{ name: 'c', bytes: bytes! }],
       };
       const report = await judge(archive, { verifiers });
-      const codes = codesOf(report).filter((code) => !/unclean-end|recovered/.test(code));
+      const codes = codesOf(report).filter((code) => !/unclean-end|recovered|adopted/.test(code));
       expect([report.size, codes], where).toEqual([size, []]);
     }
   }
@@ -388,7 +403,7 @@ describe('opening again', () => {
     const files = openFaultyFiles(disk);
     const writer = openWriter(files, signer);
     expect(writer.attempted).toBe(undefined);
-    files.fault = { at: files.operations.length + 1, kind: 'before', crashes: false };
+    files.fault = { at: files.operations.length + 2, kind: 'before', crashes: false };
     expect(() => writer.append('traces', IN_PROCESS, spanEntries('a'))).toThrow('EIO: sync');
     writer.close();
     const inDoubt = writer.attempted!;
@@ -488,7 +503,7 @@ describe('a torn tail', () => {
         'log.unclean-end',
         'log.recovered',
       ]);
-      expect(names).toEqual(['checkpoint', 'signing']);
+      expect(names).toEqual(['checkpoint', 'signing', 'tail']);
     }
   });
 
@@ -531,7 +546,8 @@ describe('a torn tail', () => {
     const counting = openFaultyFiles(own.copy());
     openWriter(counting, signer).close();
     const { operations } = counting;
-    const opening = operations.indexOf('append', operations.indexOf('truncate'));
+    const vouching = operations.indexOf('append', operations.indexOf('truncate'));
+    const opening = operations.indexOf('append', vouching + 1);
     files.fault = { at: opening, kind: 'short', crashes: true };
     expect(() => openWriter(files, signer)).toThrow('EIO');
     const left = own.afterCrash('kept');
@@ -544,7 +560,7 @@ describe('a torn tail', () => {
     expect(plain(cuts[0])).toEqual(first);
     // The second cut is the `opened` that the crash tore.
     expect(Buffer.from(cuts[1]!).toString()).toMatch(/^sealspan\/record@v1\nlog /);
-    expect(left.list(DIR)).toEqual(['checkpoint', 'signing']);
+    expect(left.list(DIR)).toEqual(['checkpoint', 'signing', 'tail']);
   });
 });
 
@@ -559,7 +575,7 @@ test('a recovery that dies between its note and the cut seals the cut once', asy
   files.fault = { at: counting.operations.indexOf('truncate'), kind: 'before', crashes: true };
   expect(() => openWriter(files, signer)).toThrow('EIO: truncate');
   const left = disk.afterCrash('kept');
-  expect(left.list(DIR)).toEqual(['recovery', 'signing']);
+  expect(left.list(DIR)).toEqual(['recovery', 'signing', 'tail']);
   openWriter(left, signer).close();
   expect(await outlineOf(logOn(left), signer)).toEqual(['opened', 'opened', 'recovered']);
 });
@@ -770,11 +786,201 @@ test('a failed append leaves the writer to be closed, and the next one to look',
   const disk = emptyDisk();
   const files = openFaultyFiles(disk);
   const writer = openWriter(files, signer, { now: openClock() });
-  files.fault = { at: files.operations.length + 1, kind: 'before', crashes: false };
+  files.fault = { at: files.operations.length + 2, kind: 'before', crashes: false };
   expect(() => writer.append('traces', IN_PROCESS, spanEntries('a'))).toThrow('EIO: sync');
   expect(writer.size).toBe(1);
   writer.close();
   expect(disk.openCount).toBe(0);
   openWriter(disk, signer).close();
   expect(await outlineOf(logOn(disk), signer)).toEqual(['opened', 'traces', 'opened']);
+});
+
+describe('records behind the last signature', () => {
+  const stranger = openSigner(ORIGIN);
+
+  /** What somebody without the key appends: a start, a span and an end that continue the chain. Returns the head. */
+  function forge(disk: MemoryDisk): Head {
+    const { segments } = logOn(disk);
+    const tree = new Tree(sha256);
+    let prev = new Uint8Array(32) as Uint8Array;
+    const take = (headerBytes: Uint8Array): void => {
+      prev = leafHash(sha256, headerBytes);
+      tree.append(prev);
+    };
+    for (const { bytes } of segments)
+      for (const frame of readFrames(bytes)) take(frame.headerBytes);
+    const path = `${DIR}/segments/${segments.at(-1)!.name}`;
+    const seal = (kind: PayloadKind, entries: readonly Uint8Array[]): void => {
+      const sealed = new Date(START_MS + 1000).toISOString();
+      const place = { log: ORIGIN, index: tree.size, prev, sealed, source: IN_PROCESS, kind };
+      const { frame, headerBytes } = encodeRecord(place, entries);
+      disk.put(path, join(bytesOf(disk, path), frame));
+      take(headerBytes);
+    };
+    const opened: ControlEvent = {
+      name: 'opened',
+      size: tree.size,
+      root: tree.root(),
+      writer: 'sealspan/test',
+      instance: '0',
+      configuration: sha256(new Uint8Array()),
+      heartbeatMs: HEARTBEAT_MS,
+    };
+    seal('control', [encodeControl(opened, START_MS)]);
+    seal('traces', spanEntries('forged'));
+    seal('control', [encodeControl({ name: 'closed', ...COUNTERS }, START_MS)]);
+    return { size: tree.size, root: tree.root() };
+  }
+
+  /** `tail` with digests of another key for all records. */
+  function vouch(disk: MemoryDisk): void {
+    disk.put(`${DIR}/tail`, new Uint8Array());
+    const tail = Tail.open(disk, DIR, stranger, 0);
+    for (const frame of logOn(disk).segments.flatMap(({ bytes }) => [...readFrames(bytes)]))
+      tail.append(frame.header.index, leafHash(sha256, frame.headerBytes));
+    tail.close();
+  }
+
+  /** A log whose process was killed with two records unsigned. */
+  function killed(): MemoryDisk {
+    const disk = emptyDisk();
+    const writer = openWriter(disk, signer);
+    writer.append('traces', IN_PROCESS, spanEntries('signed'));
+    writer.checkpoint();
+    for (const name of ['a', 'b']) writer.append('traces', IN_PROCESS, spanEntries(name));
+    return disk.copy();
+  }
+
+  function ended(): MemoryDisk {
+    const disk = emptyDisk();
+    sealSmallLog(disk, signer);
+    return disk;
+  }
+
+  /** The honest writer's next life, and what is said of it. */
+  async function next(disk: MemoryDisk): Promise<readonly unknown[]> {
+    const writer = openWriter(disk, signer);
+    writer.appendControl([{ name: 'closed', ...COUNTERS }]);
+    writer.checkpoint();
+    writer.close();
+    const report = await judge(logOn(disk), { verifiers });
+    const codes = codesOf(report).filter((code) => code !== 'log.unclean-end');
+    const events = (await recordsOf(logOn(disk), signer)).flatMap((record) => record.events);
+    return [
+      report.verdict,
+      ...codes,
+      ...events.flatMap((event) => (event.name === 'adopted' ? [event.from, event.size] : [])),
+    ];
+  }
+
+  test('of a process that was killed are vouched for, and nothing is told', async () => {
+    // Incomplete for the end that was not clean alone.
+    expect(await next(killed())).toEqual(['incomplete']);
+    expect(await next(ended())).toEqual(['valid']);
+  });
+
+  test.each<[string, () => MemoryDisk, (disk: MemoryDisk) => void, number, number]>([
+    ['forged after a clean end', ended, forge, 6, 9],
+    ['forged after a kill', killed, forge, 4, 7],
+    ['whose `tail` is gone', killed, (disk) => disk.remove(`${DIR}/tail`), 2, 4],
+    ['whose `tail` is empty', killed, (disk) => disk.put(`${DIR}/tail`, new Uint8Array()), 2, 4],
+    [
+      'whose `tail` lost its end',
+      killed,
+      (disk) => disk.put(`${DIR}/tail`, bytesOf(disk, `${DIR}/tail`).slice(0, -1)),
+      3,
+      4,
+    ],
+    [
+      'whose `tail` is damaged',
+      killed,
+      (disk) => disk.put(`${DIR}/tail`, flip(bytesOf(disk, `${DIR}/tail`), 39)),
+      2,
+      4,
+    ],
+    [
+      'forged, with a `tail` of another key',
+      ended,
+      (disk) => {
+        forge(disk);
+        vouch(disk);
+      },
+      6,
+      9,
+    ],
+    [
+      'forged, with a `signing` that has them',
+      ended,
+      (disk) => {
+        disk.put(`${DIR}/signing`, encodeSigning(forge(disk)));
+      },
+      6,
+      9,
+    ],
+    ['whose checkpoint is gone', ended, (disk) => disk.remove(`${DIR}/checkpoint`), 0, 6],
+  ])('%s are adopted, and the log says so', async (_name, begin, change, from, size) => {
+    const disk = begin();
+    change(disk);
+    expect(await next(disk)).toEqual(['incomplete', 'log.adopted', from, size]);
+    // Once: the signature vouches for what came after.
+    expect(disk.readAll(`${DIR}/tail`)).toEqual(new Uint8Array());
+    expect(await next(disk)).toEqual(['incomplete', 'log.adopted', from, size]);
+  });
+
+  test('are told again where a crash took the event before it was signed', async () => {
+    const disk = ended();
+    forge(disk);
+    openWriter(disk, signer).close();
+    expect(await next(disk)).toEqual(['incomplete', 'log.adopted', 'log.adopted', 6, 9, 6, 11]);
+  });
+
+  test('are not signed with a finished segment before the event is sealed', () => {
+    const disk = ended();
+    forge(disk);
+    const own = openSigner(ORIGIN, signer.pem);
+    openWriter(disk, own, { segmentByteLengthMax: 1, signsSegments: () => true }).close();
+    expect(own.notes).toEqual([]);
+  });
+
+  test('are told before the end of the run that the start seals', async () => {
+    const disk = killed();
+    forge(disk);
+    openWriter(disk, signer, {
+      endOfRun: () => [{ name: 'closed', ...COUNTERS, interrupted: 0 }],
+    }).close();
+    expect((await outlineOf(logOn(disk), signer)).slice(-2)).toEqual(['adopted closed', 'opened']);
+  });
+
+  test('that a process knows of are vouched for by its memory', async () => {
+    const disk = emptyDisk();
+    const writer = openWriter(disk, signer);
+    writer.append('traces', IN_PROCESS, spanEntries('a'));
+    writer.close();
+    disk.remove(`${DIR}/tail`);
+    openWriter(disk, signer, {
+      resume: { head: writer.head, inDoubt: undefined, continues: 0 },
+    }).close();
+    expect(await outlineOf(logOn(disk), signer)).toEqual(['opened', 'traces', 'opened']);
+  });
+
+  test('under a checkpoint that the key did not sign are refused', () => {
+    const disk = ended();
+    const head = forge(disk);
+    disk.put(`${DIR}/signing`, encodeSigning(head));
+    const checkpoint = text(disk, `${DIR}/checkpoint`);
+    // The right name and key id, and a signature of another text.
+    const line = checkpoint.slice(checkpoint.lastIndexOf('\n\n') + 1);
+    const forged = join(encodeCheckpointText(ORIGIN, head), Buffer.from(line));
+    disk.put(`${DIR}/checkpoint`, forged);
+    expect(reopen(disk)).toBe('checkpoint: the signature of its key does not hold');
+  });
+
+  test('below a true checkpoint of another history are refused, whatever `signing` says', () => {
+    const disk = ended();
+    const other = killed();
+    forge(other);
+    other.put(`${DIR}/signing`, encodeSigning(forge(other)));
+    other.put(`${DIR}/checkpoint`, bytesOf(disk, `${DIR}/checkpoint`));
+    expect(reopen(other)).toMatch(/record 5: the log has another root than was signed$/);
+  });
 });

@@ -208,7 +208,7 @@ describe('the vectors', () => {
     );
     const byCode = (a: { code?: string | undefined }, b: { code?: string | undefined }) =>
       a.code! < b.code! ? -1 : 1;
-    expect(inCode.length).toBe(34);
+    expect(inCode.length).toBe(35);
     expect(onPage.sort(byCode)).toEqual(inCode.sort(byCode));
     const inVectors = new Set(vectors.flatMap(({ findings }) => findings));
     expect([...inVectors].sort()).toEqual(inCode.map(({ code }) => code));

@@ -2,7 +2,12 @@
 // Goal: every request is answered once, and truly: sealed means it is in the log, once; lost means it is not. Method: the
 // real writer on a disk in memory that goes away and comes back, time moved by the test, the log read by verifyLog.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { ControlEvent, GapEvent, WriterCounters } from '../exporter/log/control.ts';
+import type {
+  ControlEvent,
+  CoverageEvent,
+  GapEvent,
+  WriterCounters,
+} from '../exporter/log/control.ts';
 import { splitRequest } from '../exporter/log/entries.ts';
 import { sha256 } from '../exporter/node/keys.ts';
 import { DamagedLogError } from '../exporter/node/log-writer.ts';
@@ -187,7 +192,7 @@ describe('groups', () => {
     const before = bench.files.operations.length;
     let after: readonly string[] = [];
     bench.submit('a', { done: () => (after = bench.files.operations.slice(before)) });
-    expect(after).toEqual(['append', 'sync']);
+    expect(after).toEqual(['append', 'append', 'sync']);
     bench.sealer.close();
   });
 
@@ -491,7 +496,7 @@ describe('an append whose fate is unknown', () => {
     const steps = calm.operations.length;
     undisturbed.sealer.close();
     expect(steps).toBeGreaterThan(40);
-    const first = calm.operations.lastIndexOf(`syncDirectory ${DIR}/segments`, 12) + 1;
+    const first = calm.operations.lastIndexOf(`syncDirectory ${DIR}/segments`, 14) + 1;
     for (let at = first; at < steps; at++) {
       for (const kind of FAULT_KINDS) {
         const disk = emptyDisk();
@@ -509,7 +514,7 @@ describe('an append whose fate is unknown', () => {
         const bench = openBench({ groupCommitMs: 0 }, { disk, files });
         bench.submit('a');
         // The fsync of this record fails, after its bytes arrived.
-        files.fault = { at: files.operations.length + 1, kind: 'before', crashes: false };
+        files.fault = { at: files.operations.length + 2, kind: 'before', crashes: false };
         bench.submit('b');
         files.fault = { at: files.operations.length + behind - 1, kind, crashes: false };
         for (const name of ['c', 'd']) bench.submit(name);
@@ -520,6 +525,47 @@ describe('an append whose fate is unknown', () => {
         await expectEachOnce(bench, `${kind}, ${behind} steps behind`);
       }
     }
+  });
+});
+
+describe('coverage', () => {
+  const covered = (state: string): CoverageEvent => ({ name: 'coverage', target: 'openai', state });
+  const statesOn = async ({ disk }: Bench): Promise<string[]> =>
+    (await eventsOn(disk, 'coverage')).map(({ state }) => state);
+
+  test('is sealed, and where nothing is new nothing is', async () => {
+    const bench = openBench();
+    bench.sealer.tellCoverage([covered('not_loaded'), covered('active')]);
+    bench.sealer.tellCoverage([]);
+    vi.advanceTimersByTime(10);
+    bench.sealer.tellCoverage([]);
+    vi.advanceTimersByTime(10);
+    bench.sealer.close();
+    bench.sealer.tellCoverage([covered('failed')]);
+    expect(await outline(bench)).toEqual(['opened', 'coverage coverage', 'closed']);
+    expect(await statesOn(bench)).toEqual(['not_loaded', 'active']);
+  });
+
+  test('that is told in the last moment is sealed', async () => {
+    const bench = openBench();
+    bench.sealer.tellCoverage([covered('active')]);
+    expect(bench.sealer.close()).toBe(true);
+    expect(await outline(bench)).toEqual(['opened', 'coverage', 'closed']);
+  });
+
+  test.each([
+    ['as it was', [], ['not_loaded']],
+    ['as it is by then', [covered('active')], ['active']],
+  ])('waits for a disk that is away, and is sealed once: %s', async (_name, later, expected) => {
+    const bench = openBench();
+    bench.files.isAway = true;
+    bench.sealer.tellCoverage([covered('not_loaded')]);
+    vi.advanceTimersByTime(10);
+    bench.sealer.tellCoverage(later);
+    bench.files.isAway = false;
+    vi.advanceTimersByTime(1000);
+    bench.sealer.close();
+    expect(await statesOn(bench)).toEqual(expected);
   });
 });
 
@@ -806,7 +852,7 @@ describe('closing', () => {
 
   test('is not durable where only `closed` could not be written', () => {
     const bench = openBench();
-    bench.files.fault = { at: bench.files.operations.length + 1, kind: 'before', crashes: true };
+    bench.files.fault = { at: bench.files.operations.length + 2, kind: 'before', crashes: true };
     expect(bench.sealer.close()).toBe(false);
     expect(bench.reports).toEqual([{ code: 'down', cause: 'EIO: sync' }]);
   });

@@ -226,7 +226,7 @@ const ALL_GOVERNANCE: Required<semconv.Governance> = {
   },
   model: { version: '3', digest: DIGEST },
   dataset: { id: 'handbook', version: '4', digest: DIGEST },
-  prompt: { templateDigest: DIGEST },
+  prompt: { name: 'precheck', version: '12', templateDigest: DIGEST },
   oversight: { mode: 'in_loop' },
   transparency: { noticeId: 'n-3' },
   incident: { id: 'inc-1' },
@@ -264,6 +264,8 @@ describe('governance', () => {
       'aigov.dataset.id': 'handbook',
       'aigov.dataset.version': '4',
       'aigov.dataset.digest': DIGEST,
+      'gen_ai.prompt.name': 'precheck',
+      'gen_ai.prompt.version': '12',
       'aigov.prompt.template.digest': DIGEST,
       'aigov.oversight.mode': 'in_loop',
       'aigov.transparency.notice_id': 'n-3',
@@ -283,6 +285,55 @@ describe('governance', () => {
     expect(Object.keys(semconv.governanceAttributes(ALL_GOVERNANCE))).toEqual(
       expect.arrayContaining(asked),
     );
+  });
+
+  test('is read by the names of its attributes as well, in the types that other systems write', () => {
+    const attributes = semconv.governanceAttributes(ALL_GOVERNANCE);
+    expect(semconv.GOVERNANCE_ATTRIBUTES).toEqual(Object.keys(attributes));
+    expect(semconv.readGovernanceAttributes({ ...attributes, 'enduser.id': 'x' })).toEqual({
+      attributes,
+      problems: [],
+    });
+    expect(
+      semconv.readGovernanceAttributes({
+        'aigov.data.categories': 'financial',
+        'aigov.model.version': 3,
+        'aigov.actor.type': 'robot',
+        'aigov.purpose.intended': 'yes',
+      }),
+    ).toEqual({
+      attributes: { 'aigov.data.categories': ['financial'], 'aigov.model.version': '3' },
+      problems: [
+        'governance.purpose.intended: expected true or false',
+        'governance.actor.type: expected one of human, agent, service',
+      ],
+    });
+  });
+
+  test('a map names what to take, and where it goes', () => {
+    const map = {
+      'enduser.id': { to: 'aigov.actor.id', pseudonymise: true },
+      'app.purpose': 'aigov.purpose.id',
+    };
+    expect(semconv.configuredGovernanceSchema.parse({ legalHold: true, map })).toEqual({
+      legalHold: true,
+      map,
+    });
+    expect(semconv.readGovernanceMap(map)).toEqual([
+      { from: 'enduser.id', to: 'aigov.actor.id', pseudonymise: true },
+      { from: 'app.purpose', to: 'aigov.purpose.id', pseudonymise: false },
+    ]);
+  });
+
+  test.each([
+    ['a name that nobody knows', { a: 'aigov.actor.name' }],
+    ['a name that only we set', { a: 'aigov.sequence' }],
+    ['no name', { a: { pseudonymise: true } }],
+    ['more than there is', { a: { to: 'aigov.actor.id', salt: 'x' } }],
+    ['nothing to take from', { '': 'aigov.actor.id' }],
+  ])('a map with %s is refused by its line', (_name, map) => {
+    expect(() => semconv.readGovernanceMap(map as semconv.GovernanceMap)).toThrow(TypeError);
+    expect(semconv.configuredGovernanceSchema.safeParse({ map }).success).toBe(false);
   });
 
   test('leaves absent what is absent', () => {

@@ -72,6 +72,8 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['exporter/cli/main.ts', 'cli.test runs it'],
   ['exporter/cli/show.ts', 'cli.test'],
   ['exporter/cli/keygen.ts', 'cli.test'],
+  ['exporter/cli/doctor-packages.ts', 'doctor.test'],
+  ['instrumentation/probe.ts', 'doctor.test: the command runs it'],
   ['exporter/cli/trust.ts', 'cli.test'],
   ['exporter/cli/terminal.ts', 'cli.test'],
   ['exporter/cli/demo-world.ts', 'demo.test: the provider and the backend of the demo'],
@@ -152,7 +154,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
       'examples/a/main.ts': [
         "import { verifyLog } from 'sealspan/verify';",
         "import './own.ts';",
-        "import '../b/main.ts';",
+        "import '../b/main.ts'; import '../support/c.ts';",
         "import '../../exporter/log/index.ts';",
         "import 'sealspan/dist/exporter/log/index.js';",
       ].join('\n'),

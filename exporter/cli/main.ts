@@ -11,6 +11,7 @@ import { MissingPackageError } from '../node/s3-store.ts';
 import { VERSION } from '../node/version.ts';
 import { runArchiveTest } from './archive.ts';
 import { runDemo } from './demo.ts';
+import { runDoctor } from './doctor.ts';
 import { runGateway } from './gateway.ts';
 import { runKeygen } from './keygen.ts';
 import { runRecover } from './recover.ts';
@@ -130,18 +131,20 @@ example: sealspan archive test`,
   },
   show: {
     summary: 'print the sealed spans of one trace',
-    help: `sealspan show --trace ID [DIR] [--trust FILE] [--json]
+    help: `sealspan show --trace ID [DIR] [--trust FILE] [--raw] [--json]
 
-Prints the sealed spans of a trace with the place each is sealed at, after verifying the log they are in.
+Prints the sealed spans of a trace with the place each is sealed at, after verifying the log they are in: in the names
+of OpenTelemetry, whatever convention wrote them. Spans of two instrumentations that tell of one call count as one.
 
   --trace ID     32 hexadecimal digits, as every tracing backend shows them
   --trust FILE   as in verify
-  --json         one JSON object on stdout
+  --raw          names and values as they are sealed
+  --json         one JSON object on stdout: trace, verdict, calls, spans[] with attributes as sealed, and normalised
 
 exit as verify; 4 where the trace is not in the log
 
 example: sealspan show --trace 4bf92f3577b34da6a3ce929d0e0e4736 ./sealspan-log`,
-    options: { trace: { type: 'string' }, trust: { type: 'string' } },
+    options: { trace: { type: 'string' }, trust: { type: 'string' }, raw: { type: 'boolean' } },
     run: (values, [dir = DEFAULT_DIR], terminal) => {
       const traceId = required(
         values,
@@ -151,7 +154,13 @@ example: sealspan show --trace 4bf92f3577b34da6a3ce929d0e0e4736 ./sealspan-log`,
       if (!TRACE_ID.test(traceId))
         throw new UsageError(`--trace: '${traceId}' is not 32 hexadecimal digits`);
       return runShow(
-        { dir, traceId, trustPath: text(values, 'trust'), isJson: values.json === true },
+        {
+          dir,
+          traceId,
+          trustPath: text(values, 'trust'),
+          isRaw: values.raw === true,
+          isJson: values.json === true,
+        },
         terminal,
       );
     },
@@ -193,6 +202,24 @@ example: sealspan gateway --config /etc/sealspan/sealspan.yaml`,
     options: { config: { type: 'string' } },
     run: (values, _positionals, terminal) =>
       runGateway({ configPath: text(values, 'config'), isJson: values.json === true }, terminal),
+  },
+  doctor: {
+    summary: 'say what would keep calls out of the log, each with its fix',
+    help: `sealspan doctor [DIR] [--online] [--json]
+
+Run it in the application's folder. Looks at the configuration, the directory of logs (DIR, or what the configuration
+says), locks, keys, archive and backend; loads each AI package that is installed here, in a process of its own with the
+hooks under it, and says whether its calls are seen; and tells what each log said of that last.
+
+  --online       ask the backend whether it takes traces
+  --json         one JSON object on stdout: ok, folder, packages[], findings[] with check, status, message and fix
+
+exit 0 no problem, 1 a problem, such as a package that is installed and not hooked; 2 usage
+
+example: sealspan doctor ./sealspan-log --online`,
+    options: { online: { type: 'boolean' } },
+    run: (values, [dir], terminal) =>
+      runDoctor({ dir, isOnline: values.online === true, isJson: values.json === true }, terminal),
   },
   demo: {
     summary:

@@ -7,6 +7,7 @@ import { normalise } from '../../semconv/index.ts';
 import { encodeBase64 } from '../log/bytes.ts';
 import type { SourceKind } from '../log/header.ts';
 import type { Verdict } from '../log/report.ts';
+import { groupCalls } from './calls.ts';
 import { readSpan, type ShownSpan } from './span.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile } from './trust.ts';
@@ -16,6 +17,8 @@ export interface ShowOptions {
   readonly dir: string;
   readonly traceId: string;
   readonly trustPath: string | undefined;
+  /** Attributes as they are sealed, and not in one vocabulary. */
+  readonly isRaw?: boolean;
   readonly isJson: boolean;
 }
 
@@ -32,6 +35,8 @@ interface Found extends ShownSpan {
   };
   /** Its attributes in one vocabulary, whatever convention wrote them. */
   readonly normalised: Readonly<Record<string, unknown>>;
+  /** Number in the trace of the call of a model that it tells of; several spans may tell of one. */
+  call?: number;
 }
 
 const EXIT_NOT_FOUND = 4;
@@ -69,19 +74,27 @@ export async function runShow(options: ShowOptions, terminal: Terminal): Promise
   const verdict = joinVerdicts(verdicts);
   // Those of one millisecond stay in the order they were sealed in.
   spans.sort((a, b) => a.start.localeCompare(b.start));
+  const calls = groupCalls(spans);
+  for (const [index, call] of calls.entries()) for (const span of call) span.call = index + 1;
   if (options.isJson) {
-    terminal.data(shownJson({ trace: options.traceId, verdict, spans }));
+    const told = options.isRaw === true ? spans.map(({ normalised: _, ...span }) => span) : spans;
+    const object = { trace: options.traceId, verdict, calls: calls.length, spans: told };
+    terminal.data(shownJson(object));
   } else {
-    for (const span of spans) print(span, terminal);
+    for (const span of spans) {
+      const [first] = calls[(span.call ?? 0) - 1] ?? [];
+      print(span, first === span ? undefined : first, options.isRaw === true, terminal);
+    }
     terminal.note(
-      `${spans.length} spans of trace ${options.traceId}; verdict of the log: ${verdict}`,
+      `${spans.length} spans of trace ${options.traceId}, calls of a model: ${calls.length}; verdict of the log: ${verdict}`,
     );
   }
   if (verdicts.length > 0 && readCount === 0) return EXIT_IO;
   return spans.length === 0 ? EXIT_NOT_FOUND : EXIT_OF[verdict];
 }
 
-function print(span: Found, terminal: Terminal): void {
+/** @param same the span that told of the same call before */
+function print(span: Found, same: Found | undefined, isRaw: boolean, terminal: Terminal): void {
   const outcome = span.status === 'error' ? terminal.bad('error') : span.status;
   terminal.data(
     `${span.start}  ${terminal.bold(shown(span.name))}  ${span.durationMs.toFixed(1)} ms  ${outcome}`,
@@ -92,7 +105,12 @@ function print(span: Found, terminal: Terminal): void {
   );
   const { kind, principal } = span.source;
   terminal.data(`  source ${kind}${principal === null ? '' : `, principal ${principal}`}`);
-  for (const [key, value] of Object.entries(span.normalised).sort()) {
+  if (same !== undefined) {
+    const teller = span.scope || 'another';
+    terminal.data(`  ${shown(`the same call as ${same.ref} (${same.name}), told by ${teller}`)}`);
+  }
+  const attributes = isRaw ? span.attributes : span.normalised;
+  for (const [key, value] of Object.entries(attributes).sort()) {
     const text = typeof value === 'string' ? value : JSON.stringify(value);
     terminal.data(`  ${shown(`${key} = ${text}`)}`);
   }

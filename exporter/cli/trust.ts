@@ -4,7 +4,7 @@
  * outside the logs, since whoever can change a log could change it too (invariant 9).
  */
 import { readFileSync } from 'node:fs';
-import { type Document, parseDocument } from 'yaml';
+import type { Document } from 'yaml';
 import { z } from 'zod';
 import { decodeBase64, encodeBase64 } from '../log/bytes.ts';
 import { LogError } from '../log/errors.ts';
@@ -15,6 +15,7 @@ import { nodeFiles, replaceFile } from '../node/files.ts';
 import { sha256 } from '../node/keys.ts';
 import { causeOf } from '../node/otlp-config.ts';
 import { RETENTION_DAYS_MAX } from '../node/retention.ts';
+import { parseYaml } from '../node/settings.ts';
 
 export interface TrustedLog {
   readonly origin: string;
@@ -57,8 +58,9 @@ export function openTrustFile(path: string): TrustFile {
   let document: Document;
   let value: unknown;
   try {
-    document = parseDocument(readFileSync(path, 'utf8'));
-    if (document.errors[0] !== undefined) throw document.errors[0];
+    const parsed = parseYaml(readFileSync(path, 'utf8'));
+    document = parsed.document;
+    if (parsed.problem !== undefined) throw new Error(parsed.problem.message);
     // Aliases are followed here: to nowhere, or to more than anybody wrote.
     value = document.toJS({ maxAliasCount: 100 });
   } catch (error) {

@@ -99,7 +99,7 @@ function isDirectory(path: string): boolean {
 }
 
 /** True where a writer holds the log now. A copy has no lock, so nothing excuses what it lacks. */
-function isLive(dir: string): boolean {
+export function isLive(dir: string): boolean {
   // A link or a FIFO of that name is nobody's lock, and must not be opened to write.
   if (lstatSync(join(dir, 'lock'), { throwIfNoEntry: false })?.isFile() !== true) return false;
   try {

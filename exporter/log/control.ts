@@ -58,6 +58,13 @@ export interface RecoveredEvent {
   readonly cut: Uint8Array;
 }
 
+/** Records `from` to `size` - 1 that were behind the last signature, and that nothing vouched for after a crash. */
+export interface AdoptedEvent {
+  readonly name: 'adopted';
+  readonly from: number;
+  readonly size: number;
+}
+
 /** Spans that could not be kept. `first` and `last` are sequence numbers, 0 where unknown. */
 export interface GapEvent {
   readonly name: 'gap';
@@ -115,15 +122,28 @@ export interface RefusedEvent {
   readonly sha256?: Hash;
 }
 
+/** Whether calls through one package are seen. The events of one record are the whole answer, and replace the one before. */
+export interface CoverageEvent {
+  readonly name: 'coverage';
+  /** Name of the package. */
+  readonly target: string;
+  readonly version?: string;
+  /** A word of the instrumentation's, such as `active` or `out_of_range`. */
+  readonly state: string;
+  readonly detail?: string;
+}
+
 export type ControlEvent =
   | OpenedEvent
   | RecoveredEvent
+  | AdoptedEvent
   | GapEvent
   | ReceiptEvent
   | RefusedEvent
   | InterruptedEvent
   | ClosedEvent
   | { readonly name: 'hold'; readonly action: string; readonly id: string; readonly by?: string }
+  | CoverageEvent
   | ({ readonly name: 'heartbeat' } & WriterCounters);
 
 export type ControlName = ControlEvent['name'];
@@ -144,18 +164,20 @@ const CONTROL_FIELDS: Readonly<Record<ControlName, Readonly<Record<string, Spell
   heartbeat: fields(COUNTERS),
   interrupted: fields('sequence:count traceId:text spanId:text startedMs:count model?:text'),
   recovered: fields('segment:count offset:count byteLength:count sha256:hash cut:bytes'),
+  adopted: fields('from:count size:count'),
   gap: fields('count:count first:count last:count from:text to:text cause:text'),
   receipt: fields(
     'archive:text segment:count size:count byteLength:count sha256:hash key:text lock?:text',
   ),
   hold: fields('action:text id:text by?:text'),
   refused: fields('count:count cause:text source:text principal?:hash sha256?:hash'),
+  coverage: fields('target:text version?:text state:text detail?:text'),
 };
 
 /** The last whole millisecond that OTLP's 64 bits of nanoseconds hold, in the year 2554. */
 const TIME_MS_MAX = 18_446_744_073_709;
 
-const PRINTABLE = /^[\x20-\x7e]*$/;
+const TEXT = new RegExp(`^[\\x20-\\x7e]{0,${CONTROL_TEXT_LENGTH_MAX}}$`);
 
 /** Cuts any text down to what a control event may hold: printable ASCII, bounded. */
 export function controlText(text: string): string {
@@ -181,14 +203,8 @@ function encodeValue(type: Spelling, value: unknown, key: string): Uint8Array {
       return bytes;
     }
     case 'text': {
-      if (
-        typeof value !== 'string' ||
-        !PRINTABLE.test(value) ||
-        value.length > CONTROL_TEXT_LENGTH_MAX
-      ) {
-        const what = `printable ASCII of at most ${CONTROL_TEXT_LENGTH_MAX} characters`;
-        throw new RangeError(`${key}: not ${what}`);
-      }
+      if (typeof value !== 'string' || !TEXT.test(value))
+        throw new RangeError(`${key}: no text of 0..${CONTROL_TEXT_LENGTH_MAX} printable ASCII`);
       return message(1, fromLatin1(value));
     }
     case 'hash': {
@@ -216,11 +232,7 @@ export function encodeControl(event: ControlEvent, timeMs: number): Uint8Array {
   const parts: Uint8Array[] = [];
   const time = new Uint8Array(9);
   time[0] = 1 * 8 + FIXED64;
-  let nanoseconds = BigInt(timeMs) * 1_000_000n;
-  for (let at = 1; at < 9; at++) {
-    time[at] = Number(nanoseconds & 0xffn);
-    nanoseconds >>= 8n;
-  }
+  new DataView(time.buffer).setBigUint64(1, BigInt(timeMs) * 1_000_000n, true);
   parts.push(time);
   const values = event as unknown as Readonly<Record<string, unknown>>;
   for (const [field, type] of Object.entries(CONTROL_FIELDS[event.name])) {
@@ -252,9 +264,8 @@ export function parseControl(entry: Uint8Array): {
   const cursor = new FieldCursor(entry, item.start, item.end);
   while (cursor.next()) {
     if (cursor.number === 1) {
-      let nanoseconds = 0n;
-      for (let at = 7; at >= 0; at--)
-        nanoseconds = (nanoseconds << 8n) | BigInt(entry[cursor.valueStart + at]!);
+      const view = new DataView(entry.buffer, entry.byteOffset + cursor.valueStart);
+      const nanoseconds = view.getBigUint64(0, true);
       if (nanoseconds % 1_000_000n !== 0n) refuse('a time finer than milliseconds');
       timeMs = Number(nanoseconds / 1_000_000n);
     } else if (cursor.number === 6) {

@@ -15,6 +15,7 @@ const VERDICT_OF = {
   'checkpoint.syntax': 'invalid',
   'checkpoint.unsigned': 'unverifiable',
   'key.missing': 'unverifiable',
+  'log.adopted': 'incomplete',
   'log.empty': 'unverifiable',
   'log.gap': 'incomplete',
   'log.interrupted': 'note',

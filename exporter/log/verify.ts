@@ -234,6 +234,10 @@ class Walk {
       const message = `${event.count} spans lost from ${event.from} to ${event.to}: ${event.cause}`;
       this.findings.add('log.gap', where, message);
     }
+    if (event.name === 'adopted') {
+      const message = `records ${event.from} to ${event.size - 1} were found unsigned and unauthenticated after a crash: whoever can write there may have put them there`;
+      this.findings.add('log.adopted', where, message);
+    }
     if (event.name === 'recovered') {
       const message = `recovery cut ${event.byteLength} bytes from the end of the log`;
       this.#cuts.push({ where, message });

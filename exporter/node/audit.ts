@@ -16,13 +16,22 @@ import { interruptedEvent } from './interrupted.ts';
 import { boundedOpen } from './members.ts';
 import { causeOf } from './otlp-config.ts';
 import { TIMER_MS_MAX } from './pacer.ts';
-import type { ConsumerStatus, Ending, Meeting, SealingConfig, SealingState } from './protocol.ts';
+import type {
+  ConsumerStatus,
+  CoverageState,
+  Ending,
+  Meeting,
+  SealingConfig,
+  SealingState,
+} from './protocol.ts';
 import type { LiveSpanLike } from './sdk-shapes.ts';
 import { IN_PROCESS, SealingClient, StartError } from './sealing-client.ts';
 
 export interface AuditHooks {
   /** May set attributes on a governed span that just started; what it throws is counted, never passed on. */
   readonly onGovernedStart?: (span: LiveSpanLike) => void;
+  /** All that is known of the packages that calls are made through; asked for when told of a change, and at the end. */
+  readonly coverage?: () => readonly CoverageState[];
   /** What a person should know of sealing, forwarding and archiving: `code` and words. */
   readonly onReport?: (code: string, message: string) => void;
 }
@@ -35,6 +44,8 @@ export interface AuditStatus extends ConsumerStatus {
 export interface Audit extends SealingState {
   readonly config: Config;
   readonly capture: Capture;
+  /** Says that {@link AuditHooks.coverage} may have another answer than before. */
+  noteCoverage(): void;
   /** Seals what has ended, finishes the segment, and waits for backend and archive until `deadlineMs` from now. */
   flush(deadlineMs?: number): Promise<AuditStatus>;
   /** The same for a process with nothing else to do, which a backend that never answered must not keep for long. */
@@ -138,8 +149,18 @@ function audit(
     const what = count === 1 ? 'span that ended is' : 'spans that ended are';
     tell('log.unsealed', `${count} ${what} NOT sealed in ${sealing.state.logDirectory}`);
   };
+  const noteCoverage = (): void => {
+    let rows: readonly CoverageState[] = [];
+    try {
+      rows = hooks.coverage?.() ?? [];
+    } catch {
+      // What can not be told of the packages must not cost the end of the log.
+    }
+    if (rows.length > 0) sealing.tellCoverage(rows);
+  };
   /** Hands over all that has ended, and tells what has not. */
   const drain = (): Ending => {
+    noteCoverage();
     capture.drainSync();
     return { counters: countersOf(capture), interrupted: calls.end(capture.stats().openRanges) };
   };
@@ -156,6 +177,7 @@ function audit(
     ...sealing.state,
     config,
     capture,
+    noteCoverage,
     flush: (deadlineMs) => flush(deadlineMs),
     flushAtEnd: () => flush(FLUSH_DELAY_MS, UNANSWERED_DELAY_MS),
     shutdown: async (deadlineMs) => {

@@ -6,9 +6,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, relative, resolve, sep } from 'node:path';
-import { isAlias, LineCounter, parseDocument, visit } from 'yaml';
+import { isAlias, visit } from 'yaml';
 import { z } from 'zod';
-import { type Governance, governanceSchema } from '../../semconv/index.ts';
+import {
+  type ConfiguredGovernance,
+  configuredGovernanceSchema,
+  type Governance,
+  type GovernanceMap,
+} from '../../semconv/index.ts';
 import { isOrigin } from '../log/header.ts';
 import {
   archiveSchema,
@@ -27,7 +32,7 @@ import {
   otlpClientConfigFromEnv,
 } from './otlp-config.ts';
 import type { Retention } from './retention.ts';
-import { settings } from './settings.ts';
+import { parseYaml, settings } from './settings.ts';
 
 /** What a person wrote that can not be: shown as it is, exit status 2. */
 export class ConfigError extends Error {
@@ -91,7 +96,7 @@ const schema = settings({
     ageMsMax: milliseconds(100, 86_400_000).default(10_000),
   }).prefault({}),
   content: z.enum(['digest', 'omit', 'full']).optional(),
-  governance: governanceSchema.optional(),
+  governance: configuredGovernanceSchema.optional(),
   pendingByteLengthMax: z
     .number()
     .int()
@@ -131,7 +136,7 @@ export interface ConfigInput {
   /** What is kept of prompts and answers: keyed digests unless given. */
   readonly content?: 'digest' | 'omit' | 'full' | undefined;
   /** Governance values that hold for the whole process. */
-  readonly governance?: Governance | undefined;
+  readonly governance?: ConfiguredGovernance | undefined;
   /** Bytes of spans that may wait for a disk that is away. 64 MiB unless given. */
   readonly pendingByteLengthMax?: number | undefined;
   /** Start although sealing can not: unaudited, and loud about it. */
@@ -170,6 +175,8 @@ export interface Config {
   readonly segment: { readonly byteLengthMax: number; readonly ageMsMax: number };
   readonly content: 'digest' | 'omit' | 'full' | undefined;
   readonly governance: Governance | undefined;
+  /** Where further governance values are taken from: attributes that are on spans already. */
+  readonly governanceMap: GovernanceMap;
   readonly pendingByteLengthMax: number;
   readonly failOpen: boolean;
   /** Undefined where there is no such section. */
@@ -231,18 +238,14 @@ interface Source {
 }
 
 const FILE_BYTE_LENGTH_MAX = 1024 * 1024;
+/** What a person mends before they try again; each is looked up in the file. */
+const ISSUE_COUNT_MAX = 20;
 
 function readYaml(path: string, env: Env): Source {
   const text = readFileSync(path, 'utf8');
   if (text.length > FILE_BYTE_LENGTH_MAX) throw new ConfigError(`${path}: larger than 1 MiB`);
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines });
-  const problem = document.errors[0];
-  if (problem !== undefined) {
-    throw new ConfigError(
-      `${path}:${problem.linePos?.[0].line ?? 1}: ${problem.message.split('\n')[0]}`,
-    );
-  }
+  const { document, lines, problem } = parseYaml(text);
+  if (problem !== undefined) throw new ConfigError(`${path}:${problem.line}: ${problem.message}`);
   visit(document, {
     Scalar: (key, node) => {
       if (key === 'key' || typeof node.value !== 'string' || !node.value.includes('$')) return;
@@ -345,12 +348,14 @@ export function readConfig(env: Env, overrides: ConfigInput = {}): Config {
   }
   const parsed = schema.safeParse(input);
   if (!parsed.success) {
-    const lines = parsed.error.issues.map((issue) => {
+    const { issues } = parsed.error;
+    const lines = issues.slice(0, ISSUE_COUNT_MAX).map((issue) => {
       const unknown = issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [];
       const at = [...issue.path, ...unknown];
       const place = places.get(String(at[0])) ?? file.place(at);
       return `${place}: ${at.join('.')}: found ${found(input, at)}, ${issue.message}`;
     });
+    if (issues.length > lines.length) lines.push(`and ${issues.length - lines.length} more`);
     throw new ConfigError(lines.join('\n'));
   }
   return complete(parsed.data, env);
@@ -381,6 +386,7 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
   // Headers may hold credentials; nothing else in here is secret.
   const digested = JSON.stringify({ ...settings, backend: backend?.endpoint });
   const dir = resolve(settings.dir);
+  const { map: governanceMap = {}, ...governance } = settings.governance ?? {};
   return {
     dir,
     instance: settings.instance,
@@ -398,7 +404,8 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
     retention: settings.retention,
     segment: settings.segment,
     content: settings.content,
-    governance: settings.governance as Governance | undefined,
+    governance: settings.governance && governance,
+    governanceMap,
     pendingByteLengthMax: settings.pendingByteLengthMax,
     failOpen: settings.failOpen,
     gateway: settings.gateway,

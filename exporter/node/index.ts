@@ -21,6 +21,6 @@ export {
 export { type DigestSecret, nodePrimitives, openDigestKey } from './keys.ts';
 export type { OtlpClientConfig, OtlpTls } from './otlp-config.ts';
 export type { SealOutcome } from './pending.ts';
-export type { ConsumerStatus } from './protocol.ts';
+export type { ConsumerStatus, CoverageState } from './protocol.ts';
 export { type Registration, watchRegistration } from './registration.ts';
 export { StartError } from './sealing-client.ts';

@@ -10,10 +10,9 @@ import {
   type ControlEvent,
   encodeControl,
   type OpenedEvent,
-  parseControl,
   type RecoveredEvent,
 } from '../log/control.ts';
-import { type PayloadKind, splitPayload } from '../log/entries.ts';
+import type { PayloadKind } from '../log/entries.ts';
 import {
   headerEnd,
   parseHeader,
@@ -21,20 +20,18 @@ import {
   type RecordSource,
   WRITER_SOURCE,
 } from '../log/header.ts';
-import {
-  HEADER_BYTE_LENGTH_MAX,
-  RECOVERED_BYTE_LENGTH_MAX,
-  SEGMENT_BYTE_LENGTH_MAX,
-} from '../log/limits.ts';
+import { HEADER_BYTE_LENGTH_MAX, SEGMENT_BYTE_LENGTH_MAX } from '../log/limits.ts';
 import { type Hash, leafHash, NO_LINK, Tree } from '../log/merkle.ts';
 import { encodeCheckpointText, encodeNote, type Head } from '../log/note.ts';
 import { parseSegmentName, readFrame, segmentName } from '../log/segment.ts';
 import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
 import { type Signer, sha256 } from './keys.ts';
 import { readPruned } from './prune.ts';
-import { encodeRecord } from './record.ts';
+import { encodeRecord, followedByFrame } from './record.ts';
+import { forgetCuts, readRecovery, rememberCut } from './recovery.ts';
 import { keepSegmentCheckpoint } from './segment-checkpoints.ts';
-import { encodeSigning, parseSigning, problemOfCheckpoint } from './signed-head.ts';
+import { encodeSigning, judgeCheckpoint, parseSigning } from './signed-head.ts';
+import { Tail } from './tail.ts';
 
 /** The log on disk contradicts itself or its own signatures: appending would vouch for what is not known. */
 export class DamagedLogError extends Error {
@@ -88,7 +85,6 @@ export interface AppendedRecord {
 const SEGMENTS = 'segments';
 const CHECKPOINT = 'checkpoint';
 const SIGNING = 'signing';
-const RECOVERY = 'recovery';
 
 /** Events of one record: far below what a record may hold, far above what a start has to tell. */
 const CONTROL_ENTRY_COUNT = 4096;
@@ -101,6 +97,9 @@ export class LogWriter {
   #link: Hash = NO_LINK;
   #sealedMs = 0;
   #signed: Head = { size: 0, root: this.#tree.root() };
+  /** Heads that the log must have, and whose word each is. */
+  #heads: readonly { readonly head: Head; readonly whose: string }[] = [];
+  #tail: Tail | undefined;
   /** The newest checkpoint of this writer; one of the writer before is signed again where its size is asked for. */
   #checkpoint: { size: number; note: Uint8Array } = { size: 0, note: new Uint8Array() };
   /** The segment being written: its file, first record index and bytes. */
@@ -181,6 +180,8 @@ export class LogWriter {
       sealedMs - this.#segmentStartMs >= this.#options.segmentAgeMsMax;
     if (isFull && this.#byteLength > 0) this.#closeFile();
     if (this.#file < 0) this.#startSegment();
+    // Before the frame: a crash in between vouches for what is not there, and after a kill no honest record is without.
+    this.#tail?.append(header.index, leafHash(sha256, headerBytes));
     this.#attempted = { index: header.index, root: header.root };
     // A crash in here leaves no frame, a torn one, or a whole one: recovery cuts the torn one, and nobody was told of
     // any. One frame is under way at most, so a bad frame that another follows is never the work of a crash.
@@ -223,14 +224,20 @@ export class LogWriter {
     // A crash before this leaves the checkpoint before; the same head is signed again at the next open.
     replaceFile(this.#files, join(dir, CHECKPOINT), note);
     this.#checkpoint = { size: head.size, note };
+    // A crash before this leaves digests of records that the signature vouches for: nobody looks at them.
+    this.#tail?.clear();
   }
 
   /** Gives the files back. Seals nothing: `closed` and the last checkpoint are the sealer's to order. */
   close(): void {
-    try {
-      this.#closeFile();
-    } catch {
-      // What was acknowledged is durable already, and what was not is told so.
+    const tail = this.#tail;
+    this.#tail = undefined;
+    for (const give of [() => this.#closeFile(), () => tail?.close()]) {
+      try {
+        give();
+      } catch {
+        // What was acknowledged is durable already, and what was not is told so.
+      }
     }
   }
 
@@ -243,7 +250,9 @@ export class LogWriter {
   }
 
   #startSegment(): void {
-    if (this.#tree.size > 0 && this.#options.signsSegments?.()) {
+    // Records that nobody vouches for are signed only under the event that says so.
+    const isSigned = this.#tree.size > 0 && this.#tail?.unvouchedFrom === undefined;
+    if (isSigned && this.#options.signsSegments?.()) {
       this.checkpoint();
       keepSegmentCheckpoint(this.#files, this.#options.dir, this.#tree.size, this.#checkpoint.note);
     }
@@ -267,10 +276,10 @@ export class LogWriter {
 
   /** Start-up and recovery are this one path: read what is there, cut what no one was told of, and go on. */
   #recover(): void {
-    const { dir } = this.#options;
+    const { dir, endOfRun, onOpening, resume } = this.#options;
     const signingBytes = this.#files.readAll(join(dir, SIGNING));
     const names = this.#files.list(join(dir, SEGMENTS)) ?? [];
-    const resumed = this.#options.resume?.head;
+    const resumed = resume?.head;
     if (signingBytes === undefined) {
       if (resumed !== undefined) throw new DamagedLogError('the log is gone');
       if (names.length > 0) {
@@ -286,24 +295,34 @@ export class LogWriter {
       if (signed === undefined) throw new DamagedLogError('signing: not a size and a root');
       this.#signed = signed;
     }
+    const heads = [{ head: this.#signed, whose: 'was signed' }];
+    if (resumed !== undefined) heads.push({ head: resumed, whose: 'was durable before' });
     const checkpoint = this.#files.readAll(join(dir, CHECKPOINT));
+    let vouchedSize = resumed?.size ?? 0;
     if (checkpoint !== undefined) {
-      const problem = problemOfCheckpoint(checkpoint, this.#options.signer.verifier, this.#signed);
-      if (problem !== undefined) throw new DamagedLogError(problem);
+      const head = judgeCheckpoint(checkpoint, this.#options.signer.verifier, this.#signed);
+      if (typeof head === 'string') throw new DamagedLogError(head);
+      heads.push({ head, whose: 'was signed' });
+      vouchedSize = Math.max(vouchedSize, head.size);
     }
+    this.#heads = heads;
+    // Not `signing`: nothing in it tells who wrote it.
+    const tail = Tail.open(this.#files, dir, this.#options.signer, vouchedSize);
+    this.#tail = tail;
     this.#beginBehindPruned();
     // A crash while segments were removed leaves some that are in the tree already.
     this.#readSegments(names.filter((name) => !(parseSegmentName(name)! < this.#tree.size)));
-    const recovered = this.#readRecovery();
+    const recovered: ControlEvent[] = this.#readRecovery();
     const { size } = this.#tree;
+    const hasCut = recovered.length > 0;
+    const from = tail.unvouchedFrom;
+    if (from !== undefined) recovered.unshift({ name: 'adopted', from, size });
     if (size < this.#signed.size) {
       throw new DamagedLogError(`${size} records, but ${this.#signed.size} were signed`);
     }
     if (resumed !== undefined && size < resumed.size) {
       throw new DamagedLogError(`${size} records, but ${resumed.size} were durable before`);
     }
-    const { endOfRun, onOpening, resume } = this.#options;
-    const continues = resume?.continues;
     const end = (resume === undefined && size > 0 && endOfRun?.(size)) || [];
     // What was cut belongs to the run that ends, so that its numbers can make up for it. A crash in here: the next
     // start seals the rest again, which is true twice.
@@ -317,14 +336,13 @@ export class LogWriter {
       size: this.#tree.size,
       root: this.#tree.root(),
       ...this.#options.opened,
-      ...(continues === undefined ? {} : { continues }),
+      ...(resume === undefined ? {} : { continues: resume.continues }),
     };
     this.appendControl([opened]);
-    if (recovered.length > 0) {
-      if (end.length === 0) this.appendControl(recovered);
-      // A crash before this line: the next start seals `recovered` once more, which is true twice.
-      this.#files.remove(join(dir, RECOVERY));
-    }
+    if (recovered.length > 0 && end.length === 0) this.appendControl(recovered);
+    tail.adopt();
+    // A crash before this line: the next start seals `recovered` once more, which is true twice.
+    if (hasCut) forgetCuts(this.#files, dir);
   }
 
   /** Goes on from what was removed. That it was so, the root that was signed at or behind it tells. */
@@ -334,9 +352,18 @@ export class LogWriter {
     this.#tree = new Tree(sha256, pruned.size, pruned.peaks);
     this.#link = pruned.link;
     this.#sealedMs = pruned.sealedMs;
-    const { size, root } = this.#signed;
-    if (size === pruned.size && !equalBytes(this.#tree.root(), root)) {
-      throw new DamagedLogError('pruned: the log has another root than was signed');
+    for (const { head, whose } of this.#heads) {
+      // What is removed was archived under a checkpoint, so no signature is older.
+      if (head.size < pruned.size) {
+        throw new DamagedLogError(`pruned: ${pruned.size} records, but only ${head.size} ${whose}`);
+      }
+      this.#compare(head, whose, 'pruned');
+    }
+  }
+
+  #compare({ size, root }: Head, whose: string, where: string): void {
+    if (size === this.#tree.size && !equalBytes(this.#tree.root(), root)) {
+      throw new DamagedLogError(`${where}: the log has another root than ${whose}`);
     }
   }
 
@@ -424,17 +451,12 @@ export class LogWriter {
       throw new DamagedLogError(`${where} does not continue the record before it`);
     }
     this.#take(header, headerBytes);
-    const { resume } = this.#options;
-    const inDoubt = resume?.inDoubt;
+    this.#tail?.check(header.index, this.#link);
+    const inDoubt = this.#options.resume?.inDoubt;
     if (header.index === inDoubt?.index && equalBytes(header.root, inDoubt.root)) {
       this.#holdsInDoubt = true;
     }
-    for (const head of resume === undefined ? [this.#signed] : [this.#signed, resume.head]) {
-      if (this.#tree.size === head.size && !equalBytes(this.#tree.root(), head.root)) {
-        const whose = head === this.#signed ? 'was signed' : 'was durable before';
-        throw new DamagedLogError(`${where}: the log has another root than ${whose}`);
-      }
-    }
+    for (const { head, whose } of this.#heads) this.#compare(head, whose, where);
   }
 
   /** Cuts what stands behind the last whole frame, and remembers it until it is sealed (invariant 5). */
@@ -450,59 +472,21 @@ export class LogWriter {
         `segments/${name} record ${this.#tree.size} is damaged, and records follow it`,
       );
     }
-    const cut = bytes.subarray(at);
-    const event: RecoveredEvent = {
-      name: 'recovered',
-      segment: this.#segment,
-      offset: at,
-      byteLength: cut.length,
-      sha256: sha256(cut),
-      cut: cut.subarray(0, RECOVERED_BYTE_LENGTH_MAX),
-    };
-    // A recovery that was itself cut short left its events: each cut is sealed, the first one too.
-    const events = this.#readRecovery();
-    const last = events.at(-1);
-    const isRepeated =
-      last !== undefined && last.offset === at && equalBytes(last.sha256, event.sha256);
-    if (!isRepeated) events.push(event);
     // A crash before the truncation repeats this; after it, the file tells what was cut.
-    const nowMs = this.#options.now();
-    const file = Buffer.concat(events.map((one) => encodeControl(one, nowMs)));
-    replaceFile(this.#files, join(dir, RECOVERY), file);
+    const cut = { segment: this.#segment, offset: at, bytes: bytes.subarray(at) };
+    rememberCut(this.#files, dir, cut, this.#readRecovery(), this.#options.now());
     this.#files.truncate(this.#file, at);
     this.#files.sync(this.#file);
   }
 
   /** Cuts that no record tells of yet. */
   #readRecovery(): RecoveredEvent[] {
-    const bytes = this.#files.readAll(join(this.#options.dir, RECOVERY));
-    if (bytes === undefined) return [];
     try {
-      return splitPayload(bytes, 'control').map((entry) => {
-        const { event } = parseControl(entry);
-        if (event.name !== 'recovered') throw new Error(`holds ${event.name}`);
-        return event;
-      });
+      return readRecovery(this.#files, this.#options.dir);
     } catch (error) {
       throw new DamagedLogError(`recovery: ${causeText(error)}`);
     }
   }
-}
-
-/** True where a whole record with matching stored bytes stands anywhere behind `at`: then `at` is no torn tail. */
-function followedByFrame(bytes: Uint8Array, at: number): boolean {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let next = view.indexOf('sealspan/record@v1\n', at + 1); next >= 0; ) {
-    try {
-      const frame = readFrame(bytes, next);
-      if (frame !== undefined && equalBytes(sha256(frame.stored), frame.header.storedHash))
-        return true;
-    } catch {
-      // Not a record: payload bytes can spell anything.
-    }
-    next = view.indexOf('sealspan/record@v1\n', next + 1);
-  }
-  return false;
 }
 
 function causeText(error: unknown): string {

@@ -3,7 +3,13 @@
  * What the event loops of a process and its sealing thread say to each other, and by which means. Decides nothing.
  */
 import { type BroadcastChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-import type { GapEvent, InterruptedEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
+import type {
+  CoverageEvent,
+  GapEvent,
+  InterruptedEvent,
+  RefusedEvent,
+  WriterCounters,
+} from '../log/control.ts';
 import type { RecordSource } from '../log/header.ts';
 import type { S3ArchiveConfig } from './archive-config.ts';
 import type { ArchiveStatus } from './archiver.ts';
@@ -53,6 +59,9 @@ export const STATE_OPEN: number = 1;
 export const STATE_FAILED: number = 2;
 export const STATE_CLOSED: number = 3;
 
+/** Whether calls through one package are seen. */
+export type CoverageState = Omit<CoverageEvent, 'name'>;
+
 /** What a thread of the application says last. */
 export interface Ending {
   readonly counters: WriterCounters;
@@ -71,6 +80,8 @@ export type ToSealer =
     }
   | { readonly type: 'gap'; readonly gap: Omit<GapEvent, 'name'> }
   | { readonly type: 'refused'; readonly refused: Omit<RefusedEvent, 'name'> }
+  /** All that this thread of the application knows by now of the packages it could make calls through. */
+  | { readonly type: 'coverage'; readonly rows: readonly CoverageState[] }
   | { readonly type: 'status'; readonly id: number }
   | {
       readonly type: 'flush';

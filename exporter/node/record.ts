@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Makes one record out of entries: compressed, hashed, headed, as one frame. Writes nothing, and decides neither index
- * nor time; what it returns is what FORMAT.md calls a record, whoever keeps it.
+ * Makes one record out of entries: compressed, hashed, headed, as one frame; and finds one in any bytes. Writes nothing,
+ * and decides neither index nor time; what it returns is what FORMAT.md calls a record, whoever keeps it.
  */
 import { constants, zstdCompressSync } from 'node:zlib';
+import { equalBytes } from '../log/bytes.ts';
 import { encodeHeader, type RecordHeader } from '../log/header.ts';
 import { type Hash, leafHash, rootOf } from '../log/merkle.ts';
+import { readFrame } from '../log/segment.ts';
 import { sha256 } from './keys.ts';
 
 /** A record as its writer and the writer's consumers need it. */
@@ -53,4 +55,20 @@ function compress(payload: Uint8Array): Uint8Array {
       [constants.ZSTD_c_windowLog]: 20,
     },
   });
+}
+
+/** True where a whole record with matching stored bytes stands anywhere behind `at`: then `at` is no torn tail. */
+export function followedByFrame(bytes: Uint8Array, at: number): boolean {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let next = view.indexOf('sealspan/record@v1\n', at + 1); next >= 0; ) {
+    try {
+      const frame = readFrame(bytes, next);
+      if (frame !== undefined && equalBytes(sha256(frame.stored), frame.header.storedHash))
+        return true;
+    } catch {
+      // Not a record: payload bytes can spell anything.
+    }
+    next = view.indexOf('sealspan/record@v1\n', next + 1);
+  }
+  return false;
 }

@@ -7,6 +7,7 @@
 
 import { encodeHex } from '../log/bytes.ts';
 import type {
+  CoverageEvent,
   GapEvent,
   InterruptedEvent,
   ReceiptEvent,
@@ -91,6 +92,8 @@ export class Sealer {
   #waitingByteLength = 0;
   readonly #gaps: GapEvent[] = [];
   readonly #refusals = new Map<string, RefusedEvent>();
+  /** What is to be sealed of the packages; empty where there is nothing new. */
+  #coverage: readonly CoverageEvent[] = [];
   #counters: WriterCounters = NO_COUNTERS;
   #groupTimer: NodeJS.Timeout | undefined;
   #checkpointTimer: NodeJS.Timeout | undefined;
@@ -206,6 +209,13 @@ export class Sealer {
     this.#groupTimer ??= setTimeout(() => this.flush(), this.#options.groupCommitMs);
   }
 
+  /** Seals with the next record which packages are covered; none where nothing has changed. */
+  tellCoverage(events: readonly CoverageEvent[]): void {
+    if (this.#isClosed || events.length === 0) return;
+    this.#coverage = events;
+    this.#groupTimer ??= setTimeout(() => this.flush(), this.#options.groupCommitMs);
+  }
+
   /** Seals all that waits, finishes the segment so that it can be archived, and signs. Never throws. */
   finishSegment(): void {
     this.flush();
@@ -250,6 +260,7 @@ export class Sealer {
     try {
       while (this.#waiting.length > 0) this.#sealGroup(writer);
       if (this.#gaps.length > 0) this.#sealGaps(writer);
+      if (this.#coverage.length > 0) this.#sealCoverage(writer);
     } catch (error) {
       this.#fail(error);
     }
@@ -330,6 +341,19 @@ export class Sealer {
       () => writer.appendControl(gaps),
       (isDurable) => {
         if (!isDurable) this.#gaps.unshift(...gaps);
+      },
+    );
+  }
+
+  #sealCoverage(writer: LogWriter): void {
+    const events = this.#coverage;
+    this.#coverage = [];
+    this.#attempt(
+      writer,
+      () => writer.appendControl(events),
+      (isDurable) => {
+        // What was told since is the whole answer, and newer.
+        if (!isDurable && this.#coverage.length === 0) this.#coverage = events;
       },
     );
   }

@@ -19,6 +19,7 @@ import { TIMER_MS_MAX } from './pacer.ts';
 import type { SealOutcome } from './pending.ts';
 import {
   type ConsumerStatus,
+  type CoverageState,
   type Ending,
   type FromSealer,
   type LobbyMessage,
@@ -135,6 +136,11 @@ export abstract class SealingPeer {
   /** Declares spans lost, to be sealed as a gap. */
   declareGap(gap: Omit<GapEvent, 'name'>): void {
     if (!this.#isClosed) this.tell({ type: 'gap', gap });
+  }
+
+  /** Tells all that is known of the packages by now; sealed if it differs from what was told before. */
+  tellCoverage(rows: readonly CoverageState[]): void {
+    if (!this.#isClosed) this.tell({ type: 'coverage', rows });
   }
 
   /** Tells that a thread of the application, which may have joined, has ended. */

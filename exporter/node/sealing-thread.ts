@@ -12,6 +12,7 @@ import type { InterruptedEvent, ReceiptEvent, WriterCounters } from '../log/cont
 import { type Archive, openDirectoryArchive } from './archive.ts';
 import { S3Archive } from './archive-s3.ts';
 import { type Archiver, openArchiver } from './archiver.ts';
+import { CoverageBook } from './coverage.ts';
 import { openCursorFile } from './cursor.ts';
 import { nodeFiles } from './files.ts';
 import { type Forwarder, openForwarder } from './forward.ts';
@@ -75,6 +76,7 @@ class SealingThread {
   readonly #slots: Int32Array;
   /** Newest numbers of each thread of the application, those that have ended included. */
   readonly #counters = new Map<number, WriterCounters>();
+  readonly #coverage = new CoverageBook();
   /** Calls that still ran when their thread ended. */
   readonly #interrupted: InterruptedEvent[] = [];
   #place: Place | undefined;
@@ -289,6 +291,8 @@ class SealingThread {
       sealer.declareGap(message.gap);
     } else if (message.type === 'refused') {
       sealer.countRefused(message.refused);
+    } else if (message.type === 'coverage') {
+      sealer.tellCoverage(this.#coverage.tell(from, message.rows));
     } else if (message.type === 'status') {
       answer({
         type: 'status',

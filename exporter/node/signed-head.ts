@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * What a log directory says was signed: `signing`, written before each signature, and the newest checkpoint. Tells where
- * they contradict each other or the writer's key; checks no signature. FORMAT.md, "Log directory".
+ * they contradict each other or the writer's key. Whether the log has these heads, its records tell. FORMAT.md, "Log
+ * directory".
  */
 import {
   decodeBase64,
@@ -13,6 +14,7 @@ import {
 } from '../log/bytes.ts';
 import { LogError } from '../log/errors.ts';
 import { encodeVerifier, type Head, parseCheckpoint, type Verifier } from '../log/note.ts';
+import { nodePrimitives } from './keys.ts';
 
 export function encodeSigning(head: Head): Uint8Array {
   return fromLatin1(`${head.size} ${encodeBase64(head.root)}\n`);
@@ -26,12 +28,12 @@ export function parseSigning(bytes: Uint8Array): Head | undefined {
   return found === null || size === undefined ? undefined : { size, root: decodeBase64(found[2]!) };
 }
 
-/** Why a writer with this key must not go on from this checkpoint, in words; undefined where it may. */
-export function problemOfCheckpoint(
+/** The head that this key signed; or, in words, why its writer must not go on from this checkpoint. */
+export function judgeCheckpoint(
   bytes: Uint8Array,
   verifier: Verifier,
   signed: Head,
-): string | undefined {
+): Head | string {
   let checkpoint: ReturnType<typeof parseCheckpoint>;
   try {
     checkpoint = parseCheckpoint(bytes);
@@ -41,15 +43,19 @@ export function problemOfCheckpoint(
   }
   const { origin, note, size, root } = checkpoint;
   if (origin !== verifier.name) return `checkpoint: belongs to the log ${origin}`;
-  const isOwn = note.signatures.some(
+  const own = note.signatures.filter(
     (line) => line.name === origin && equalBytes(line.keyId, verifier.keyId),
   );
-  if (!isOwn) {
+  if (own.length === 0) {
     return `checkpoint: signed by another key than ${encodeVerifier(verifier)}; a log keeps its key for life`;
+  }
+  const { verifyEd25519 } = nodePrimitives;
+  if (!own.every((line) => verifyEd25519(verifier.publicKey, note.text, line.signature))) {
+    return 'checkpoint: the signature of its key does not hold';
   }
   // `signing` is durable before each signature, so it never falls behind by itself (invariant 4).
   if (size > signed.size || (size === signed.size && !equalBytes(root, signed.root))) {
     return `checkpoint: signed at ${size} records, and \`signing\` does not know of it`;
   }
-  return undefined;
+  return { size, root };
 }

@@ -94,6 +94,7 @@ async function expectWhole(
   world: World,
   disk: MemoryDisk,
   where: string,
+  isPowerLost = false,
 ): Promise<ReadonlySet<FindingCode>> {
   const log = logOn(disk);
   const names: string[] = [];
@@ -113,6 +114,8 @@ async function expectWhole(
   for (const code of ['log.unclean-end', 'log.recovered', 'log.recovered-whole'] as const) {
     kinds.delete(code);
   }
+  // What vouches for unsigned records is never synced: the power takes it. A killed process leaves it.
+  if (isPowerLost) kinds.delete('log.adopted');
   expect([...kinds], where).toEqual([]);
   expect(new Set(names).size, where).toBe(names.length);
   const there = new Set(names);
@@ -129,10 +132,11 @@ async function expectRecovered(
   left: MemoryDisk,
   life: string,
   where: string,
+  isPowerLost: boolean,
 ): Promise<void> {
   const isTorn = codesOf(await judge(logOn(left))).includes('log.torn-tail');
   live(world, left, life);
-  const found = await expectWhole(world, left, where);
+  const found = await expectWhole(world, left, where, isPowerLost);
   const isTold = found.has('log.recovered') || found.has('log.recovered-whole');
   if (isTorn) expect(isTold, where).toBe(true);
 }
@@ -161,7 +165,7 @@ describe('one crash', () => {
           const disk = emptyDisk();
           expect(dies(world, openFaultyFiles(disk, fault), 'first'), where).toBe(true);
           const left = disk.afterCrash(loss);
-          await expectRecovered(world, left, 'second', where);
+          await expectRecovered(world, left, 'second', where, loss !== 'kept');
         }
       }
     }
@@ -180,7 +184,7 @@ describe('one crash', () => {
           const disk = begun.copy();
           expect(dies(world, openFaultyFiles(disk, fault), 'second'), where).toBe(true);
           const left = disk.afterCrash(loss);
-          await expectRecovered(world, left, 'third', where);
+          await expectRecovered(world, left, 'third', where, loss !== 'kept');
         }
       }
     }
@@ -230,6 +234,7 @@ describe('a crash in the recovery from a crash', () => {
               survivor,
               'third',
               `${where}; then ${textOf(fault, counting.operations, loss)}`,
+              true,
             );
           }
         }
@@ -259,7 +264,7 @@ describe('the power goes', () => {
         dies(world, openFaultyFiles(dying, { at, kind: 'before', crashes: true }), life);
         for (let chance = 0; chance < CHANCES; chance++) {
           const where = `seed ${seed}: ${life} life, before ${at} ${operations[at]}, chance ${chance}`;
-          await expectRecovered(copyOf(world), dying.afterPowerLoss(random), 'next', where);
+          await expectRecovered(copyOf(world), dying.afterPowerLoss(random), 'next', where, true);
         }
       }
     }

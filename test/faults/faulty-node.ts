@@ -109,6 +109,7 @@ const PLACES: readonly (readonly [pattern: RegExp, component: string, what: stri
   [/^log\/0\/checkpoint$/, 'sealer', 'checkpoint'],
   [/^log\/0\/checkpoints\/.+$/, 'sealer', 'segment checkpoint'],
   [/^log\/0\/checkpoints$/, 'sealer', 'checkpoints directory'],
+  [/^log\/0\/tail$/, 'sealer', 'tail'],
   [/^log\/0\/recovery(\.tmp)?$/, 'sealer', 'recovery'],
   [/^log(\/0)?$/, 'sealer', 'log directory'],
   [/^archive(\/.*)?\/\.[^/]+$/, 'archiver', 'unfinished object'],

@@ -5,17 +5,25 @@
  * Method: the three SDK lines themselves, and whole attributes.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { context, trace } from '@opentelemetry/api';
+import { context, type Span, trace } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { contentDigest } from '../../instrumentation/content.ts';
 import {
   decision,
   governanceProcessor,
   oversight,
+  pseudonym,
   type RunningSpan,
   stampGovernance,
   withGovernance,
 } from '../../instrumentation/governance.ts';
-import { configureInstrumentation, instrumentationStats } from '../../instrumentation/settings.ts';
+import { governedModel } from '../../instrumentation/model.ts';
+import {
+  configureInstrumentation,
+  type GovernanceCall,
+  instrumentationStats,
+} from '../../instrumentation/settings.ts';
 import type { Decision, Governance } from '../../semconv/index.ts';
 import { SDK_LINES } from '../support/sdk-lines.ts';
 
@@ -109,6 +117,183 @@ describe.each(SDK_LINES)('spans of SDK $name', ({ openProvider, openExporter, si
       },
     ]);
   });
+});
+
+const SECRET = { id: 'k', secret: new Uint8Array(32).fill(7) };
+
+describe.each(SDK_LINES)(
+  'values that others have, on SDK $name',
+  ({ openProvider, openExporter, simple }) => {
+    /** The attributes of the governed spans that `work` starts, the text of the pseudonym of `u` written as PSEUDONYM. */
+    async function attributesOf(
+      work: (inSpan: (attributes: object, inner?: () => void) => void) => void,
+    ): Promise<unknown[]> {
+      context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+      const exporter = openExporter();
+      const provider = openProvider({
+        spanProcessors: [governanceProcessor() as never, simple(exporter)],
+      });
+      const tracer = provider.getTracer('app');
+      work((attributes, inner) => {
+        const span = tracer.startSpan('s', { attributes: { ...attributes } });
+        if (inner !== undefined) context.with(trace.setSpan(context.active(), span as Span), inner);
+        span.end();
+      });
+      await provider.forceFlush();
+      return exporter
+        .getFinishedSpans()
+        .map((span) => ({ ...span.attributes }))
+        .filter((attributes) => 'gen_ai.operation.name' in attributes);
+    }
+
+    const CALL = { 'gen_ai.operation.name': 'chat' };
+
+    it('are taken from the call, from what it is part of, and from the call around it', async () => {
+      configureInstrumentation({
+        governanceMap: { 'app.purpose': 'aigov.purpose.id', 'app.data': 'aigov.data.categories' },
+      });
+      const seen = await attributesOf((inSpan) => {
+        inSpan({ ...CALL, 'app.purpose': 'own' });
+        inSpan({ 'http.route': '/', 'app.purpose': 'outer', 'app.data': 'financial' }, () => {
+          inSpan({ ...CALL, 'app.purpose': 'own' });
+          inSpan(CALL, () => inSpan(CALL));
+        });
+        inSpan(CALL);
+      });
+      const outer = { ...CALL, ...VERSION, 'aigov.data.categories': ['financial'] };
+      expect(seen).toEqual([
+        { ...CALL, ...VERSION, 'app.purpose': 'own', 'aigov.purpose.id': 'own' },
+        { ...outer, 'app.purpose': 'own', 'aigov.purpose.id': 'own' },
+        { ...outer, 'aigov.purpose.id': 'outer' },
+        { ...outer, 'aigov.purpose.id': 'outer' },
+        { ...CALL, ...VERSION },
+      ]);
+    });
+
+    it('are pseudonyms where they name persons, and nothing without a key', async () => {
+      const governanceMap = { 'enduser.id': { to: 'aigov.actor.id', pseudonymise: true } };
+      const work = (inSpan: (attributes: object, inner?: () => void) => void): void =>
+        inSpan({ 'enduser.id': 'ada@example.org' }, () => inSpan(CALL));
+      configureInstrumentation({ governanceMap, digestKey: SECRET });
+      const id = pseudonym('ada@example.org');
+      expect(id).toMatch(/^hmac-sha256:[0-9a-f]{64}$/);
+      expect(id).not.toBe(contentDigest('ada@example.org'));
+      expect(await attributesOf(work)).toEqual([{ ...CALL, ...VERSION, 'aigov.actor.id': id }]);
+      configureInstrumentation({ governanceMap });
+      const before = problemsOf('governanceMap');
+      expect(await attributesOf(work)).toEqual([
+        {
+          ...CALL,
+          ...VERSION,
+          'aigov.instrumentation.problems': ['governance.map.enduser.id: no digest key'],
+        },
+      ]);
+      expect(problemsOf('governanceMap')).toBe(before + 1);
+    });
+
+    it('are asked for at each call, and the nearest to the call holds', async () => {
+      const asked: unknown[] = [];
+      configureInstrumentation({
+        governance: { purpose: { id: 'process' }, system: { id: 's' } },
+        governanceMap: { 'app.purpose': 'aigov.purpose.id', 'app.actor': 'aigov.actor.id' },
+        governanceOf: (call) => {
+          asked.push(call);
+          return { model: { version: '3' }, prompt: { name: 'p', version: '12' } };
+        },
+      });
+      const seen = await attributesOf((inSpan) =>
+        withGovernance({ purpose: { id: 'context' }, model: { version: '2' } }, () =>
+          inSpan({ ...CALL, 'app.purpose': 'map', 'app.actor': 7 }),
+        ),
+      );
+      const own = { ...CALL, 'app.purpose': 'map', 'app.actor': 7 };
+      expect(asked).toMatchObject([{ name: 's', attributes: own }]);
+      expect(seen).toEqual([
+        {
+          ...own,
+          ...VERSION,
+          'aigov.system.id': 's',
+          'aigov.purpose.id': 'context',
+          'aigov.actor.id': '7',
+          'aigov.model.version': '3',
+          'gen_ai.prompt.name': 'p',
+          'gen_ai.prompt.version': '12',
+        },
+      ]);
+    });
+
+    it.each<[string, (call: GovernanceCall) => unknown, string]>([
+      [
+        'throws',
+        () => {
+          throw new Error('secret');
+        },
+        'governanceOf: threw',
+      ],
+      [
+        'answers later',
+        () => Promise.reject(new Error('secret')),
+        'governanceOf: gave a promise, and calls do not wait',
+      ],
+      ['answers with no object', () => 'secret', 'governance: expected an object'],
+      [
+        'answers with a wrong value',
+        () => ({ actor: { type: 'secret' } }),
+        'governance.actor.type: expected one of human, agent, service',
+      ],
+    ])('cost nothing else where the function %s', async (_name, governanceOf, problem) => {
+      configureInstrumentation({ governanceOf: governanceOf as never });
+      const before = problemsOf('governanceOf');
+      const seen = await attributesOf((inSpan) =>
+        withGovernance({ purpose: { id: 'p' } }, () => inSpan(CALL)),
+      );
+      expect(seen).toEqual([
+        {
+          ...CALL,
+          ...VERSION,
+          'aigov.purpose.id': 'p',
+          'aigov.instrumentation.problems': [problem],
+        },
+      ]);
+      expect(problemsOf('governanceOf')).toBe(before + 1);
+    });
+
+    it('are not asked for by a call that the function itself makes', async () => {
+      let count = 0;
+      const seen = await attributesOf((inSpan) => {
+        configureInstrumentation({
+          governanceOf: () => {
+            count++;
+            inSpan(CALL);
+            return { legalHold: true };
+          },
+        });
+        inSpan(CALL);
+      });
+      expect(count).toBe(1);
+      expect(seen).toEqual([
+        { ...CALL, ...VERSION },
+        { ...CALL, ...VERSION, 'aigov.legal_hold': true },
+      ]);
+    });
+  },
+);
+
+it('is asked for once for a call of ours, however many processors see it', async () => {
+  const [, , line] = SDK_LINES;
+  const exporter = line!.openExporter();
+  const spanProcessors = [governanceProcessor() as never, line!.simple(exporter)];
+  trace.setGlobalTracerProvider(line!.openProvider({ spanProcessors }) as never);
+  let count = 0;
+  configureInstrumentation({
+    governanceOf: ({ name, attributes }) => {
+      count++;
+      return { policy: { id: `${name} of ${attributes['gen_ai.request.model']}` } };
+    },
+  });
+  governedModel({ model: 'm' }, () => 1)();
+  expect(count).toBe(1);
+  expect(exporter.getFinishedSpans()[0]?.attributes['aigov.policy.id']).toBe('predict m of m');
 });
 
 describe('withGovernance', () => {

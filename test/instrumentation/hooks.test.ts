@@ -114,7 +114,7 @@ describe.each(['sync', 'async'] as const)('coverage by %s hooks', (loader) => {
       'client.js': 'exports.OpenAI = class OpenAI { async makeRequest() {} };',
     });
     expect(await run(`${install} ${load} ${print}`, packages)).toEqual([
-      { target: 'openai', version: '8.0.0', status: 'out_of_range' },
+      { target: 'openai', version: '8.0.0', status: 'out_of_range', detail: '>=6.0.0 <8.0.0' },
     ]);
   });
 
@@ -125,9 +125,44 @@ describe.each(['sync', 'async'] as const)('coverage by %s hooks', (loader) => {
       'client.js': 'exports.OpenAI = class OpenAI { async request() {} };',
     });
     expect(await run(`${install} ${load} ${print}`, packages)).toEqual([
-      { target: 'openai', version: '7.1.0', status: 'failed' },
+      { target: 'openai', version: '7.1.0', status: 'failed', detail: 'client.js' },
     ]);
   });
+});
+
+it('tells what was loaded without any of the files that are hooked', async () => {
+  const packages = fake('7.1.0', { 'part.js': 'exports.part = 1;', 'types.json': '{}' });
+  const source = `
+    import { createRequire } from 'node:module';
+    import { coverage } from ${quote(hooks)}; import { installHooks } from ${quote(installer)};
+    installHooks({ loader: 'sync' });
+    const require = createRequire(import.meta.url);
+    const seen = [];
+    for (const file of ['types.json', 'part.js']) {
+      require('./node_modules/openai/' + file);
+      seen.push(coverage().find(({ target }) => target === 'openai').status);
+    }
+    process.stdout.write(JSON.stringify(seen));`;
+  expect(await run(source, packages)).toEqual(['not_loaded', 'unhooked']);
+});
+
+it('says when its answer may be another, and nothing where it can not be', async () => {
+  const watcher = quote(pathToFileURL(join(root, 'instrumentation/hooks.ts')).href);
+  const source = `
+    import { watchCoverage } from ${watcher}; import { installHooks } from ${quote(installer)};
+    installHooks({ loader: 'sync' });
+    let count = 0;
+    const counts = [];
+    watchCoverage(() => { count++; throw new Error('mine'); });
+    await import('node:zlib');
+    counts.push(count > 0);
+    await import(${url(join(openai7, 'index.mjs'))});
+    counts.push(count > 0);
+    const before = count;
+    await import(${url(join(openai7, 'index.mjs'))});
+    counts.push(count > before);
+    process.stdout.write(JSON.stringify(counts));`;
+  expect(await run(source)).toEqual([false, true, false]);
 });
 
 it('covers each of several copies', async () => {

@@ -291,6 +291,43 @@ describe('a configuration that can not be', () => {
   });
 });
 
+describe('what is covered', () => {
+  const coverageOf = (content: LogContent | undefined): string[] =>
+    (content?.events ?? []).flatMap((event) =>
+      event.name === 'coverage' ? `${event.target} ${event.version} ${event.state}` : [],
+    );
+
+  it.concurrent('is sealed by a service that ends at once', async () => {
+    const text = program('mjs', "await load('openai');");
+    const { logs } = await serve('none', { 'main.mjs': text }, registered('main.mjs'));
+    const log = logs.get('0');
+    expect(log?.report).toMatchObject({ verdict: 'valid' });
+    expect(coverageOf(log)).toEqual(['openai 7.57.0 active']);
+  });
+
+  it.concurrent('is sealed at start, and again when it has changed, in a thread as well', async () => {
+    const { logs } = await serve(
+      'none',
+      {
+        'main.mjs': program(
+          'mjs',
+          "const { Worker } = await import('node:worker_threads');",
+          "const told = (await import('node:timers/promises')).setTimeout;",
+          'await told(600);',
+          "await new Promise((done) => new Worker('./worker.mjs').on('exit', done));",
+        ),
+        'worker.mjs': program('mjs', "await load('openai');"),
+      },
+      registered('main.mjs'),
+    );
+    expect(coverageOf(logs.get('0'))).toEqual([
+      'openai 7.57.0 not_loaded',
+      'openai 7.57.0 active',
+      'openai 7.57.0 not_loaded',
+    ]);
+  });
+});
+
 describe('what makes no decisions', () => {
   it.concurrent.each(['npm', 'npx-cli.js'])('writes no log: %s', async (name) => {
     const files = { [name]: "require('node:fs').writeFileSync('ran', '')" };

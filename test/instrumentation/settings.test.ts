@@ -31,11 +31,16 @@ describe('settings', () => {
       digestKey: undefined,
       abandonDelayMs: 15 * 60_000,
       governance: {},
+      governanceOf: undefined,
+      governanceMap: [],
     });
   });
 
   it('are those of the last call, whole', () => {
+    const governanceOf = () => undefined;
     configureInstrumentation({
+      governanceOf,
+      governanceMap: { a: 'aigov.purpose.id' },
       content: { policy: 'omit' },
       digestKey: { id: 'k-1', secret },
       abandonDelayMs: 5,
@@ -46,6 +51,8 @@ describe('settings', () => {
       digestKey: { id: 'k-1', key: expect.objectContaining({ type: 'secret' }) },
       abandonDelayMs: 5,
       governance: { 'aigov.system.id': 'scoring' },
+      governanceOf,
+      governanceMap: [{ from: 'a', to: 'aigov.purpose.id', pseudonymise: false }],
     });
     configureInstrumentation({ abandonDelayMs: 6 });
     expect(currentSettings()).toEqual({
@@ -53,6 +60,8 @@ describe('settings', () => {
       digestKey: undefined,
       abandonDelayMs: 6,
       governance: {},
+      governanceOf: undefined,
+      governanceMap: [],
     });
   });
 
@@ -78,6 +87,8 @@ describe('settings', () => {
     ['abandonDelayMs', RangeError, { abandonDelayMs: 0 }],
     ['abandonDelayMs', RangeError, { abandonDelayMs: 2 ** 31 }],
     ['onFirstSpan', TypeError, { onFirstSpan: 'soon' }],
+    ['governanceOf', TypeError, { governanceOf: {} }],
+    ['governanceMap.enduser.id', TypeError, { governanceMap: { 'enduser.id': 'aigov.name' } }],
     ['governance.system', TypeError, { governance: { system: 'scoring' } }],
     ['governance.system.riskClass', TypeError, { governance: { system: { riskClass: 'tiny' } } }],
     ['digestKey.id', TypeError, { digestKey: { id: 'a b', secret } }],

@@ -429,9 +429,11 @@ const EVENTS: Readonly<Record<string, string>> = {
   hold: 'action text, id text, by? text',
   gap: 'count count, first count, last count, from text, to text, cause text',
   recovered: 'segment count, offset count, byteLength count, sha256 hash, cut bytes',
+  adopted: 'from count, size count',
   receipt:
     'archive text, segment count, size count, byteLength count, sha256 hash, key text, lock? text',
   refused: 'count count, cause text, source text, principal? hash, sha256? hash',
+  coverage: 'target text, version? text, state text, detail? text',
 };
 
 interface Content {
@@ -831,6 +833,7 @@ export function naiveVerify(files: NaiveFiles, trust: NaiveTrust): NaiveReport {
       }
       if (name === 'heartbeat') said = Math.max(said, Number(attributes.get('highest')));
       if (name === 'recovered') cuts++;
+      if (name === 'adopted') found.add('log.adopted');
       if (name === 'closed') {
         state = 'closed';
         if (attributes.has('interrupted')) found.add('log.interrupted');
@@ -913,6 +916,7 @@ function asBuffer(bytes: Uint8Array): Buffer {
 
 const UNVERIFIABLE = ['key.missing', 'checkpoint.missing', 'checkpoint.unsigned', 'log.empty'];
 const INCOMPLETE = [
+  'log.adopted',
   'log.gap',
   'log.numbers',
   'log.recovered',
