@@ -21,11 +21,10 @@ import { probeArchive } from '../../exporter/node/archive-probe.ts';
 import { S3Archive } from '../../exporter/node/archive-s3.ts';
 import { type ArchivedLog, archiveLog } from '../support/archived-log.ts';
 import { startAudited } from '../support/audited-process.ts';
-import { ACCESS_KEY, type S3Server, SECRET_KEY, SERVERS } from './s3.ts';
+import { beOwner, type S3Server, SERVERS } from './s3.ts';
 import { killAll } from './services.ts';
 
-process.env.AWS_ACCESS_KEY_ID = ACCESS_KEY;
-process.env.AWS_SECRET_ACCESS_KEY = SECRET_KEY;
+beOwner();
 
 const home = mkdtempSync(join(tmpdir(), 'sealspan-s3-'));
 afterAll(async () => {

@@ -11,8 +11,8 @@ import { readConfig } from '../../exporter/node/config.ts';
 import { freePorts, type Service, service } from './services.ts';
 import { goVersion, motoPython, pythonVersion, versitygwBinary } from './tools.ts';
 
-export const ACCESS_KEY = 'sealspan';
-export const SECRET_KEY = 'sealspan-e2e';
+const ACCESS_KEY = 'sealspan';
+const SECRET_KEY = 'sealspan-e2e';
 
 export interface S3Server extends Service {
   readonly endpoint: string;
@@ -81,6 +81,12 @@ const MOTO: S3ServerKind = {
 };
 
 export const SERVERS: readonly S3ServerKind[] = [VERSITYGW, MOTO];
+
+/** Has the clients in this process, and those that it starts, write as the owner of the buckets. */
+export function beOwner(): void {
+  process.env.AWS_ACCESS_KEY_ID = ACCESS_KEY;
+  process.env.AWS_SECRET_ACCESS_KEY = SECRET_KEY;
+}
 
 async function serverOf(port: number, started: Service): Promise<S3Server> {
   const endpoint = `http://127.0.0.1:${port}`;
