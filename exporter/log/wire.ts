@@ -50,22 +50,22 @@ export class FieldCursor {
       tag &= 0x7f;
       let scale = 128;
       for (let byteCount = 2; ; byteCount++) {
-        if (at >= end) this.#refuse('otlp.truncated', 'otlp: a tag runs past the end');
+        if (at >= end) this.refuse('otlp.truncated', 'otlp: a tag runs past the end');
         const byte = bytes[at++]!;
         // Multiplication, not shifts: a tag of five bytes reaches bit 34, and bit 32 is where decoders part.
         tag += (byte & 0x7f) * scale;
         if (byte < 0x80) {
-          if (byte === 0) this.#refuse('otlp.tag', 'otlp: a tag is not minimal');
+          if (byte === 0) this.refuse('otlp.tag', 'otlp: a tag is not minimal');
           break;
         }
-        if (byteCount === 5) this.#refuse('otlp.tag', 'otlp: a tag is too long');
+        if (byteCount === 5) this.refuse('otlp.tag', 'otlp: a tag is too long');
         scale *= 128;
       }
     }
     const wireType = tag % 8;
     const number = (tag - wireType) / 8;
     if (number === 0 || number > FIELD_NUMBER_MAX) {
-      this.#refuse('otlp.field-number', `otlp: field number ${number}`);
+      this.refuse('otlp.field-number', `otlp: field number ${number}`);
     }
     this.number = number;
     this.wireType = wireType;
@@ -76,17 +76,17 @@ export class FieldCursor {
         length &= 0x7f;
         let scale = 128;
         for (let byteCount = 2; ; byteCount++) {
-          if (at >= end) this.#refuse('otlp.truncated', 'otlp: a length runs past the end');
+          if (at >= end) this.refuse('otlp.truncated', 'otlp: a length runs past the end');
           const byte = bytes[at++]!;
           length += (byte & 0x7f) * scale;
           if (byte < 0x80) break;
-          if (byteCount === 5) this.#refuse('otlp.length', 'otlp: a length is too long');
+          if (byteCount === 5) this.refuse('otlp.length', 'otlp: a length is too long');
           scale *= 128;
         }
       }
       // `at > end` where the message ended behind the tag: bytes[at] was read, but of the neighbour.
       if (at > end || length > LENGTH_MAX || length > end - at) {
-        this.#refuse('otlp.truncated', 'otlp: a length points past the end');
+        this.refuse('otlp.truncated', 'otlp: a length points past the end');
       }
       this.valueStart = at;
       this.valueEnd = at + length;
@@ -95,14 +95,14 @@ export class FieldCursor {
     this.valueStart = at;
     if (wireType === VARINT) {
       for (let byteCount = 1; ; byteCount++) {
-        if (at >= end) this.#refuse('otlp.truncated', 'otlp: a varint runs past the end');
+        if (at >= end) this.refuse('otlp.truncated', 'otlp: a varint runs past the end');
         const byte = bytes[at++]!;
         if (byte < 0x80) {
           // The tenth byte holds bit 63 alone; more is a value that decoders cut differently.
-          if (byteCount === 10 && byte > 1) this.#refuse('otlp.varint', 'otlp: a varint overflows');
+          if (byteCount === 10 && byte > 1) this.refuse('otlp.varint', 'otlp: a varint overflows');
           break;
         }
-        if (byteCount === 10) this.#refuse('otlp.varint', 'otlp: a varint is too long');
+        if (byteCount === 10) this.refuse('otlp.varint', 'otlp: a varint is too long');
       }
     } else if (wireType === FIXED64) {
       at += 8;
@@ -110,14 +110,15 @@ export class FieldCursor {
       at += 4;
     } else {
       // 3 and 4 are groups, 6 and 7 do not exist.
-      this.#refuse('otlp.wire-type', `otlp: wire type ${wireType}`);
+      this.refuse('otlp.wire-type', `otlp: wire type ${wireType}`);
     }
-    if (at > end) this.#refuse('otlp.truncated', 'otlp: a field runs past the end');
+    if (at > end) this.refuse('otlp.truncated', 'otlp: a field runs past the end');
     this.valueEnd = at;
     return true;
   }
 
-  #refuse(code: LogErrorCode, why: string): never {
+  /** @throws LogError at the field under the cursor */
+  refuse(code: LogErrorCode, why: string): never {
     throw new LogError(code, why, this.tagStart);
   }
 }

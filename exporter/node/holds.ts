@@ -61,6 +61,8 @@ export interface HoldsOptions {
 export class Holds {
   readonly #options: HoldsOptions;
   readonly #held: Set<string>;
+  /** Something was asked for and is not carried out: until it is, it may be a hold. */
+  #isPending = false;
   #running: Promise<void> | undefined;
 
   constructor(options: HoldsOptions) {
@@ -70,6 +72,11 @@ export class Holds {
 
   get isHeld(): boolean {
     return this.#held.size > 0;
+  }
+
+  /** False while a hold is on, or may have been asked for. */
+  get mayRemove(): boolean {
+    return !this.isHeld && !this.#isPending;
   }
 
   /** Carries out what was asked for since the last time; never rejects. */
@@ -84,8 +91,9 @@ export class Holds {
     const { files, dir, apply, onReport } = this.#options;
     const folder = join(dir, HOLDS);
     try {
-      const names = (files.list(folder) ?? []).filter((name) => name.endsWith('.json'));
-      for (const name of names.filter((one) => !one.startsWith('.'))) {
+      this.#isPending = true;
+      const names = (files.list(folder) ?? []).filter((name) => /^[^.].*\.json$/.test(name));
+      for (const name of names) {
         const path = join(folder, name);
         const request = this.#read(path);
         if (request !== undefined) {
@@ -95,6 +103,7 @@ export class Holds {
         }
         files.remove(path);
       }
+      this.#isPending = false;
     } catch (error) {
       onReport(causeOf(error));
     }

@@ -101,7 +101,11 @@ function readRun(
       // The journal is of the run that this very record opened; whatever else begins or ends one is of another.
       const begins = event.name === 'opened' && event.continues === undefined;
       if (begins !== (header.index === run) || event.name === 'closed') return undefined;
-      if (event.name === 'heartbeat') highest = Math.max(highest, event.highest);
+      if (event.name === 'heartbeat') {
+        highest = Math.max(highest, event.highest);
+        // Gaps before it may be in segments that were removed.
+        lost = Math.max(lost, event.lost);
+      }
       if (event.name === 'gap') {
         lost += event.count;
         if (event.first > 0 && event.last >= event.first) numbers.add(event.first, event.last);

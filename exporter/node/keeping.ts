@@ -78,11 +78,11 @@ export class Keeping {
 
   #prune(): void {
     const { dir, localDays, forwardedTo, onReport, now = Date.now } = this.#options;
-    if (localDays === undefined || this.#holds.isHeld) return;
+    if (localDays === undefined || !this.#holds.mayRemove) return;
     // After a kill the records behind the journal's beginning tell which calls ended.
     const journal = readIntents(nodeFiles, dir).map(({ fromRecord }) => fromRecord);
     const neededFrom = Math.min(forwardedTo(), ...journal);
-    const { problem, prunedCount } = pruneSegments({
+    const { problem, size } = pruneSegments({
       files: nodeFiles,
       dir,
       localDays,
@@ -90,8 +90,7 @@ export class Keeping {
       archived: this.#archived,
       neededFrom,
     });
-    for (const index of [...this.#archived.keys()].slice(0, prunedCount))
-      this.#archived.delete(index);
+    for (const index of this.#archived.keys()) if (index < size) this.#archived.delete(index);
     if (problem !== undefined) onReport('archive.prune', problem);
   }
 }

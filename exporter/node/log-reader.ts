@@ -108,12 +108,28 @@ async function readBounded(path: string, byteLengthMax: number): Promise<Uint8Ar
 /** Names that begin with a dot are files on their way into an archive; a crash leaves them behind. */
 const isFinished = (name: string): boolean => !name.startsWith('.');
 
-/** All files below `segments/`, in the order of their names, each read when it is its turn. */
-export async function* readSegmentFiles(dir: string): AsyncGenerator<NamedBytes, void, undefined> {
-  for (const name of (await segmentNames(dir, prunedSize(dir))).filter(isFinished)) {
+/**
+ * All files below `segments/` but those that were removed up to `from`, in the order of their names, each read when it is
+ * its turn.
+ * @throws Error where the writer removes more meanwhile
+ */
+export async function* readSegmentFiles(
+  dir: string,
+  from: number = prunedSize(dir),
+): AsyncGenerator<NamedBytes, void, undefined> {
+  const names = (await segmentNames(dir, from)).filter(isFinished);
+  if (prunedSize(dir) !== from) throw removedMeanwhile(dir);
+  for (const name of names) {
     const path = join(dir, 'segments', name);
-    yield (await readNamed(path, name, SEGMENT_BYTE_LENGTH_MAX)) ?? noRegularFile(name);
+    const file = await readNamed(path, name, SEGMENT_BYTE_LENGTH_MAX);
+    if (file === undefined && parseSegmentName(name)! < prunedSize(dir))
+      throw removedMeanwhile(dir);
+    yield file ?? noRegularFile(name);
   }
+}
+
+function removedMeanwhile(dir: string): Error {
+  return new Error(`${dir}: its writer removed segments while they were read; try once more`);
 }
 
 /** The checkpoint of a log directory, and those at the ends of segments (`checkpoints/`). */
@@ -263,7 +279,7 @@ export function openLogFollower(dir: string, head: () => number): LogFollower {
 
   const seek = async (index: number): Promise<void> => {
     if (index === place.index) return;
-    const firsts = (await namesIn(join(dir, 'segments')))
+    const firsts = (await segmentNames(dir, prunedSize(dir)))
       .map(parseSegmentName)
       .filter((first) => first !== undefined && first <= index);
     const segment = firsts.at(-1);
@@ -274,7 +290,8 @@ export function openLogFollower(dir: string, head: () => number): LogFollower {
   return {
     async *read(fromIndex) {
       if (fromIndex >= head()) return;
-      await seek(fromIndex);
+      // Whoever asks for what was removed lost its place: nothing is removed before it was read.
+      await seek(Math.max(fromIndex, prunedSize(dir)));
       let file = await openRegular(join(dir, 'segments', segmentName(place.segment)));
       try {
         while (place.index < head()) {

@@ -351,7 +351,6 @@ export class LogWriter {
     if (pruned === undefined) throw new DamagedLogError('pruned: not the head of a log');
     this.#tree = new Tree(sha256, pruned.size, pruned.peaks);
     this.#link = pruned.link;
-    this.#sealedMs = pruned.sealedMs;
     for (const { head, whose } of this.#heads) {
       // What is removed was archived under a checkpoint, so no signature is older.
       if (head.size < pruned.size) {

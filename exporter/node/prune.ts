@@ -14,53 +14,43 @@ import {
   parseDecimal,
 } from '../log/bytes.ts';
 import type { ReceiptEvent } from '../log/control.ts';
-import { type Hash, leafHash, NO_LINK, Tree } from '../log/merkle.ts';
+import { HASH_BYTE_LENGTH, leafHash, NO_LINK, Tree } from '../log/merkle.ts';
 import { readFrames } from '../log/segment.ts';
+import type { Removed } from '../log/verify.ts';
 import { type Files, replaceFile } from './files.ts';
 import { sha256 } from './keys.ts';
 import { DAY_MS } from './retention.ts';
 
-/** The end of what was removed. */
-export interface PrunedHead {
-  /** Records removed; 0 where nothing was. */
-  readonly size: number;
-  readonly peaks: readonly Hash[];
-  /** Leaf hash of the last of them. */
-  readonly link: Hash;
-  /** When it was sealed, milliseconds since 1970. */
-  readonly sealedMs: number;
-}
+export const NOTHING_PRUNED: Removed = { size: 0, peaks: [], link: NO_LINK };
 
-export const NOTHING_PRUNED: PrunedHead = { size: 0, peaks: [], link: NO_LINK, sealedMs: 0 };
-
-export const PRUNED: string = 'pruned';
+const PRUNED = 'pruned';
 const PRUNED_HEADER = 'sealspan/pruned@v1';
 
-export function encodePruned({ size, peaks, link, sealedMs }: PrunedHead): Uint8Array {
-  const lines = [PRUNED_HEADER, size, sealedMs, encodeBase64(link), ...peaks.map(encodeBase64)];
+export function encodePruned({ size, peaks, link }: Removed): Uint8Array {
+  const lines = [PRUNED_HEADER, size, ...[link, ...peaks].map(encodeBase64)];
   return fromLatin1(`${lines.join('\n')}\n`);
 }
 
-/** The inverse of {@link encodePruned}; undefined where the bytes are none. */
-export function parsePruned(bytes: Uint8Array): PrunedHead | undefined {
-  const [header, sizeText = '', sealedText = '', ...hashes] = latin1(bytes)
-    .split('\n')
-    .slice(0, -1);
+/** The inverse of {@link encodePruned}; undefined where the bytes are no end of a log. FORMAT.md, "Log directory". */
+export function parsePruned(bytes: Uint8Array): Removed | undefined {
+  const [header, sizeText = '', ...hashes] = latin1(bytes).split('\n').slice(0, -1);
   const size = parseDecimal(sizeText);
-  const sealedMs = parseDecimal(sealedText);
-  if (header !== PRUNED_HEADER || size === undefined || sealedMs === undefined) return undefined;
+  if (header !== PRUNED_HEADER || size === undefined) return undefined;
   try {
     const [link, ...peaks] = hashes.map(decodeBase64);
-    if (link === undefined) return undefined;
-    const head = { size, peaks, link, sealedMs };
-    return equalBytes(encodePruned(head), bytes) ? head : undefined;
+    const isWhole = [link, ...peaks].every((hash) => hash?.length === HASH_BYTE_LENGTH);
+    // A tree has a peak for each set bit of its size.
+    const isTree = size > 0 && peaks.length === BigInt(size).toString(2).replaceAll('0', '').length;
+    if (link === undefined || !isWhole || !isTree) return undefined;
+    const removed = { size, peaks, link };
+    return equalBytes(encodePruned(removed), bytes) ? removed : undefined;
   } catch {
     return undefined;
   }
 }
 
 /** What was removed from a log directory; undefined where the file that tells is damaged. */
-export function readPruned(files: Files, dir: string): PrunedHead | undefined {
+export function readPruned(files: Files, dir: string): Removed | undefined {
   const bytes = files.readAll(join(dir, PRUNED));
   return bytes === undefined ? NOTHING_PRUNED : parsePruned(bytes);
 }
@@ -84,7 +74,8 @@ export interface PruneOptions {
 }
 
 export interface PruneOutcome {
-  readonly prunedCount: number;
+  /** Records removed by now, those of earlier times included. */
+  readonly size: number;
   /** Why it went no further, where that is no good reason. */
   readonly problem: string | undefined;
 }
@@ -97,9 +88,8 @@ export function pruneSegments(options: PruneOptions): PruneOutcome {
   const { files, dir, archived } = options;
   const folder = join(dir, 'segments');
   const pruned = readPruned(files, dir);
-  if (pruned === undefined) return { prunedCount: 0, problem: `${join(dir, PRUNED)} is damaged` };
+  if (pruned === undefined) return { size: 0, problem: `${join(dir, PRUNED)} is damaged` };
   let head = pruned;
-  let prunedCount = 0;
   for (const name of files.list(folder) ?? []) {
     const firstIndex = Number(name.slice(0, -'.seg'.length));
     // What a crash left of an earlier time.
@@ -114,26 +104,24 @@ export function pruneSegments(options: PruneOptions): PruneOutcome {
     if (!isDue || receipt.size > options.neededFrom) break;
     const bytes = files.readAll(join(folder, name)) ?? new Uint8Array();
     if (bytes.length !== receipt.byteLength || !equalBytes(sha256(bytes), receipt.sha256)) {
-      return { prunedCount, problem: `${join(folder, name)} is not what was archived of it` };
+      return { size: head.size, problem: `${join(folder, name)} is not what was archived of it` };
     }
     head = advance(head, bytes);
     // A crash before this leaves the segment, and it is removed another time. After it, the tree goes on without it,
     // and what is left of it is removed by the next start.
     replaceFile(files, join(dir, PRUNED), encodePruned(head));
     files.remove(join(folder, name));
-    prunedCount++;
   }
-  return { prunedCount, problem: undefined };
+  return { size: head.size, problem: undefined };
 }
 
-/** The head behind one more segment. */
-function advance(head: PrunedHead, segment: Uint8Array): PrunedHead {
-  const tree = new Tree(sha256, head.size, head.peaks);
-  let { link, sealedMs } = head;
-  for (const { header, headerBytes } of readFrames(segment)) {
+/** The end of what is removed with one more segment. */
+function advance(removed: Removed, segment: Uint8Array): Removed {
+  const tree = new Tree(sha256, removed.size, removed.peaks);
+  let { link } = removed;
+  for (const { headerBytes } of readFrames(segment)) {
     link = leafHash(sha256, headerBytes);
-    sealedMs = Date.parse(header.sealed);
     tree.append(link);
   }
-  return { size: tree.size, peaks: tree.peaks, link, sealedMs };
+  return { size: tree.size, peaks: tree.peaks, link };
 }
