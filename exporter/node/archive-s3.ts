@@ -51,7 +51,18 @@ export class S3Archive implements Archive {
 
   /** Sets or releases the legal hold on all that is stored of a log. @throws S3Failure */
   async setLegalHolds(origin: string, isOn: boolean): Promise<void> {
+    const before = this.#hasLegalHold;
+    // First, so that nothing is put without it that the listings do not tell.
     this.holdLegally(isOn);
+    try {
+      await this.#holdStored(origin, isOn);
+    } catch (error) {
+      this.holdLegally(before);
+      throw error;
+    }
+  }
+
+  async #holdStored(origin: string, isOn: boolean): Promise<void> {
     for (const folder of ['segments', 'checkpoints']) {
       const prefix = `${origin}/${folder}/`;
       let last: string | undefined;

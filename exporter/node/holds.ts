@@ -36,14 +36,37 @@ export function requestHold(files: Files, dir: string, request: HoldRequest, now
   replaceFile(files, join(folder, name), bytes, join(folder, `.${name}`));
 }
 
+/** Requests that no writer carried out yet, the oldest first. */
+export function pendingHolds(files: Files, dir: string): HoldRequest[] {
+  return namesOf(files, dir)
+    .map((name) => readRequest(files, join(dir, HOLDS, name)))
+    .filter((request) => request !== undefined);
+}
+
+function namesOf(files: Files, dir: string): string[] {
+  return (files.list(join(dir, HOLDS)) ?? []).filter((name) => /^[^.].*\.json$/.test(name));
+}
+
+function readRequest(files: Files, path: string): HoldRequest | undefined {
+  try {
+    const text = Buffer.from(files.readAll(path) ?? []).toString('utf8');
+    return schema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
 /** Ids that are placed and not released. */
 export function holdsIn(events: Iterable<HoldEvent>): Set<string> {
   const held = new Set<string>();
-  for (const { action, id } of events) {
-    if (action === 'placed') held.add(id);
-    else held.delete(id);
-  }
+  for (const event of events) takeHold(held, event);
   return held;
+}
+
+/** Adds to the ids that are on, or takes away. Of words that nobody seals nothing follows. */
+export function takeHold(held: Set<string>, { action, id }: HoldEvent): void {
+  if (action === 'placed') held.add(id);
+  if (action === 'released') held.delete(id);
 }
 
 export interface HoldsOptions {
@@ -63,15 +86,22 @@ export class Holds {
   readonly #held: Set<string>;
   /** Something was asked for and is not carried out: until it is, it may be a hold. */
   #isPending = false;
+  #trouble: string | undefined;
   #running: Promise<void> | undefined;
 
   constructor(options: HoldsOptions) {
     this.#options = options;
     this.#held = holdsIn(options.sealed);
+    this.#isPending = namesOf(options.files, options.dir).length > 0;
   }
 
   get isHeld(): boolean {
     return this.#held.size > 0;
+  }
+
+  /** True where all that was asked for is sealed and carried out. */
+  get isApplied(): boolean {
+    return !this.#isPending;
   }
 
   /** False while a hold is on, or may have been asked for. */
@@ -89,14 +119,14 @@ export class Holds {
 
   async #poll(): Promise<void> {
     const { files, dir, apply, onReport } = this.#options;
-    const folder = join(dir, HOLDS);
     try {
       this.#isPending = true;
-      const names = (files.list(folder) ?? []).filter((name) => /^[^.].*\.json$/.test(name));
-      for (const name of names) {
-        const path = join(folder, name);
-        const request = this.#read(path);
-        if (request !== undefined) {
+      for (const name of namesOf(files, dir)) {
+        const path = join(dir, HOLDS, name);
+        const request = readRequest(files, path);
+        if (request === undefined) {
+          onReport(`${path} is no request for a hold, and was removed`);
+        } else {
           this.#seal(request);
           // A crash before the request is removed: the next start finds the hold sealed, and applies it again.
           await apply(this.isHeld);
@@ -104,18 +134,12 @@ export class Holds {
         files.remove(path);
       }
       this.#isPending = false;
+      this.#trouble = undefined;
     } catch (error) {
-      onReport(causeOf(error));
-    }
-  }
-
-  #read(path: string): HoldRequest | undefined {
-    const text = Buffer.from(this.#options.files.readAll(path) ?? []).toString('utf8');
-    try {
-      return schema.parse(JSON.parse(text));
-    } catch {
-      this.#options.onReport(`${path} is no request for a hold`);
-      return undefined;
+      const cause = causeOf(error);
+      // Once, not every few seconds.
+      if (cause !== this.#trouble) onReport(cause);
+      this.#trouble = cause;
     }
   }
 
@@ -124,8 +148,8 @@ export class Holds {
     // Placed twice is placed; released without being placed is nothing.
     if (this.#held.has(name) === (action === 'placed')) return;
     const who = by === undefined ? {} : { by: controlText(by) };
-    this.#options.seal({ name: 'hold', action, id: name, ...who });
-    if (action === 'placed') this.#held.add(name);
-    else this.#held.delete(name);
+    const event: HoldEvent = { name: 'hold', action, id: name, ...who };
+    this.#options.seal(event);
+    takeHold(this.#held, event);
   }
 }

@@ -51,7 +51,9 @@ export class Keeping {
       },
       onReport: (cause) => options.onReport('hold.pending', cause),
     });
-    if (archive instanceof S3Archive) archive.holdLegally(this.#holds.isHeld);
+    // Where it could not be applied, as without the permission to, archiving goes on without it until it can.
+    if (archive instanceof S3Archive && this.#holds.isApplied)
+      archive.holdLegally(this.#holds.isHeld);
     this.#timer = setInterval(() => void this.look(), LOOK_DELAY_MS);
     this.#timer.unref();
     void this.look();
@@ -79,16 +81,15 @@ export class Keeping {
   #prune(): void {
     const { dir, localDays, forwardedTo, onReport, now = Date.now } = this.#options;
     if (localDays === undefined || !this.#holds.mayRemove) return;
-    // After a kill the records behind the journal's beginning tell which calls ended.
-    const journal = readIntents(nodeFiles, dir).map(({ fromRecord }) => fromRecord);
-    const neededFrom = Math.min(forwardedTo(), ...journal);
     const { problem, size } = pruneSegments({
       files: nodeFiles,
       dir,
       localDays,
       nowMs: now(),
       archived: this.#archived,
-      neededFrom,
+      neededFrom: forwardedTo(),
+      // After a kill the records behind its beginning tell which of its calls ended.
+      journal: () => readIntents(nodeFiles, dir).findLast(({ intents }) => intents.length > 0),
     });
     for (const index of this.#archived.keys()) if (index < size) this.#archived.delete(index);
     if (problem !== undefined) onReport('archive.prune', problem);

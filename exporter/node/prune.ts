@@ -20,6 +20,7 @@ import type { Removed } from '../log/verify.ts';
 import { type Files, replaceFile } from './files.ts';
 import { sha256 } from './keys.ts';
 import { DAY_MS } from './retention.ts';
+import { keepPrunedNumbers } from './sealed-numbers.ts';
 
 export const NOTHING_PRUNED: Removed = { size: 0, peaks: [], link: NO_LINK };
 
@@ -69,8 +70,10 @@ export interface PruneOptions {
   readonly nowMs: number;
   /** Receipts of the archive in use, by first index of their segments. */
   readonly archived: ReadonlyMap<number, ArchivedSegment>;
-  /** The first record that somebody here still needs: the forwarder, the journal of started calls. */
+  /** The first record that somebody here still needs. */
   readonly neededFrom: number;
+  /** The run whose journal lists calls that ended in a record from an index on; asked where something is due. */
+  readonly journal: () => { readonly run: number; readonly fromRecord: number } | undefined;
 }
 
 export interface PruneOutcome {
@@ -106,6 +109,9 @@ export function pruneSegments(options: PruneOptions): PruneOutcome {
     if (bytes.length !== receipt.byteLength || !equalBytes(sha256(bytes), receipt.sha256)) {
       return { size: head.size, problem: `${join(folder, name)} is not what was archived of it` };
     }
+    const journal = options.journal();
+    const isListed = journal !== undefined && receipt.size > journal.fromRecord;
+    if (isListed && !keepPrunedNumbers(files, dir, journal.run, bytes)) break;
     head = advance(head, bytes);
     // A crash before this leaves the segment, and it is removed another time. After it, the tree goes on without it,
     // and what is left of it is removed by the next start.
