@@ -3,7 +3,7 @@
  * Protobuf wire primitives: a cursor over fields that refuses what decoders read differently.
  * Knows nothing of OTLP. FORMAT.md, "Walking a request".
  */
-import { LogError, type LogErrorCode } from './errors.ts';
+import { type LogErrorCode, refuse } from './errors.ts';
 
 export const VARINT: number = 0;
 export const FIXED64: number = 1;
@@ -20,7 +20,7 @@ const LENGTH_MAX = 0x7fffffff;
  */
 export class FieldCursor {
   readonly bytes: Uint8Array;
-  readonly end: number;
+  #end: number;
   /** Field number and wire type of the current field. */
   number = 0;
   wireType = 0;
@@ -31,8 +31,21 @@ export class FieldCursor {
 
   constructor(bytes: Uint8Array, start: number, end: number) {
     this.bytes = bytes;
-    this.end = end;
+    this.#end = end;
     this.valueEnd = start;
+  }
+
+  /** Goes into the message that the current field is; hand what it returns to {@link leave} when that is walked. */
+  enter(): number {
+    const end = this.#end;
+    this.#end = this.valueEnd;
+    this.valueEnd = this.valueStart;
+    return end;
+  }
+
+  /** Goes back to the message around the one that was walked to its end. */
+  leave(end: number): void {
+    this.#end = end;
   }
 
   /**
@@ -40,12 +53,15 @@ export class FieldCursor {
    * @throws LogError `otlp.tag` `otlp.field-number` `otlp.wire-type` `otlp.length` `otlp.varint` `otlp.truncated`
    */
   next(): boolean {
-    const { bytes, end } = this;
+    const { bytes } = this;
+    const end = this.#end;
     let at = this.valueEnd;
     if (at >= end) return false;
     this.tagStart = at;
 
     let tag = bytes[at++]!;
+    let number = tag >>> 3;
+    const wireType = tag & 7;
     if (tag > 0x7f) {
       tag &= 0x7f;
       let scale = 128;
@@ -61,9 +77,8 @@ export class FieldCursor {
         if (byteCount === 5) this.refuse('otlp.tag', 'otlp: a tag is too long');
         scale *= 128;
       }
+      number = (tag - wireType) / 8;
     }
-    const wireType = tag % 8;
-    const number = (tag - wireType) / 8;
     if (number === 0 || number > FIELD_NUMBER_MAX) {
       this.refuse('otlp.field-number', `otlp: field number ${number}`);
     }
@@ -118,8 +133,8 @@ export class FieldCursor {
   }
 
   /** @throws LogError at the field under the cursor */
-  refuse(code: LogErrorCode, why: string): never {
-    throw new LogError(code, why, this.tagStart);
+  refuse(code: LogErrorCode, message: string): never {
+    return refuse(code, message, this.tagStart);
   }
 }
 
