@@ -16,7 +16,7 @@ import {
 } from '../log/limits.ts';
 import { leafHash, Tree } from '../log/merkle.ts';
 import type { Head } from '../log/note.ts';
-import { parseSegmentName, segmentName } from '../log/segment.ts';
+import { type Frame, parseSegmentName, segmentName } from '../log/segment.ts';
 import type { NamedBytes } from '../log/verify.ts';
 import type { FinishedSegment } from './archiver.ts';
 import { nodeFiles } from './files.ts';
@@ -92,17 +92,26 @@ async function readBounded(path: string, byteLengthMax: number): Promise<Uint8Ar
   const file = await openRegular(path);
   try {
     const { size } = await file.stat();
-    const bytes = new Uint8Array(Math.min(size, byteLengthMax + 1));
-    let filled = 0;
-    while (filled < bytes.length) {
-      const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, filled);
-      if (bytesRead === 0) break;
-      filled += bytesRead;
-    }
-    return bytes.subarray(0, filled);
+    return await readRange(file, 0, Math.min(size, byteLengthMax + 1));
   } finally {
     await file.close();
   }
+}
+
+async function readRange(
+  file: FileHandle,
+  position: number,
+  byteLength: number,
+): Promise<Uint8Array> {
+  const bytes = new Uint8Array(byteLength);
+  let filled = 0;
+  while (filled < bytes.length) {
+    const rest = bytes.length - filled;
+    const { bytesRead } = await file.read(bytes, filled, rest, position + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return bytes.subarray(0, filled);
 }
 
 /** Names that begin with a dot are files on their way into an archive; a crash leaves them behind. */
@@ -132,6 +141,55 @@ function removedMeanwhile(dir: string): Error {
   return new Error(`${dir}: its writer removed segments while they were read; try once more`);
 }
 
+/** What a segment has from a position on; undefined where it is not there. */
+export async function readSegmentFrom(
+  dir: string,
+  firstIndex: number,
+  position: number,
+): Promise<Uint8Array | undefined> {
+  let file: FileHandle;
+  try {
+    file = await openRegular(join(dir, 'segments', segmentName(firstIndex)));
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    const { size } = await file.stat();
+    const end = Math.min(size, SEGMENT_BYTE_LENGTH_MAX);
+    return await readRange(file, position, Math.max(0, end - position));
+  } finally {
+    await file.close();
+  }
+}
+
+/** The record that an index says is at a position of the segment that it belongs to; undefined where there is none. */
+export async function readRecordAt(
+  dir: string,
+  index: number,
+  position: number,
+): Promise<Frame | undefined> {
+  const name = (await segmentNames(dir, 0)).findLast((one) => parseSegmentName(one)! <= index);
+  if (name === undefined) return undefined;
+  const file = await openRegular(join(dir, 'segments', name));
+  try {
+    const found = await wholeHeaderAt(file, position);
+    if (found === undefined) return undefined;
+    const { header, headerBytes, storedStart } = found;
+    const stored = await readRange(file, storedStart, header.storedByteLength);
+    const end = storedStart + stored.length;
+    if (stored.length < header.storedByteLength) return undefined;
+    return { header, headerBytes, stored, start: position, end };
+  } finally {
+    await file.close();
+  }
+}
+
+/** The newest checkpoint of a log directory; undefined where there is none. */
+export async function readNewestCheckpoint(dir: string): Promise<NamedBytes | undefined> {
+  return await readNamed(join(dir, 'checkpoint'), 'checkpoint', NOTE_BYTE_LENGTH_MAX);
+}
+
 /** The checkpoint of a log directory, and those at the ends of segments (`checkpoints/`). */
 export async function readCheckpointFiles(dir: string): Promise<NamedBytes[]> {
   const found: NamedBytes[] = [];
@@ -142,9 +200,7 @@ export async function readCheckpointFiles(dir: string): Promise<NamedBytes[]> {
     if (file !== undefined) found.push(file);
   }
   if ((await namesIn(dir)).includes('checkpoint')) {
-    const path = join(dir, 'checkpoint');
-    const file = await readNamed(path, 'checkpoint', NOTE_BYTE_LENGTH_MAX);
-    found.push(file ?? noRegularFile('checkpoint'));
+    found.push((await readNewestCheckpoint(dir)) ?? noRegularFile('checkpoint'));
   }
   return found;
 }
