@@ -5,10 +5,10 @@
  * nothing against the owner of the disk.
  */
 import {
-  createHash,
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
+  hash,
   type KeyObject,
   randomBytes,
   randomUUID,
@@ -39,7 +39,7 @@ export interface Signer {
 }
 
 export function sha256(bytes: Uint8Array): Uint8Array {
-  return createHash('sha256').update(bytes).digest();
+  return hash('sha256', bytes, 'buffer');
 }
 
 /** DER of an Ed25519 SubjectPublicKeyInfo up to the key itself (RFC 8410 section 4). */
