@@ -30,6 +30,8 @@ import {
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
 import { afterEach, describe, expect, test } from 'vitest';
+import { runShow } from '../exporter/cli/show.ts';
+import type { Terminal } from '../exporter/cli/terminal.ts';
 import { verifyDirectory } from '../exporter/cli/verify.ts';
 import { encodeControl, type RefusedEvent } from '../exporter/log/control.ts';
 import type { RecordHeader } from '../exporter/log/header.ts';
@@ -66,6 +68,15 @@ async function open(
   cleanUps.push(() => gateway.stop());
   return { ...gateway, dir };
 }
+
+const SILENT: Terminal = {
+  data: () => {},
+  note: () => {},
+  progress: () => {},
+  bold: (text) => text,
+  good: (text) => text,
+  bad: (text) => text,
+};
 
 interface Read {
   readonly verdict: string;
@@ -326,7 +337,22 @@ describe('whose it is', () => {
     expect(log.headers.reduce((sum, { entryCount }) => sum + entryCount, 0)).toBe(6);
   });
 
-  test('nobody forges a reference: sealed as it came, and not in the forwarded copy', async () => {
+  test("numbers of spans are the sender's own words: none is missing, whoever skips some", async () => {
+    const gateway = await openForBoth();
+    const numbered = (intValue: string) => ({ key: 'aigov.sequence', value: { intValue } });
+    for (const number of ['1', '3', '900', '3', '-1']) {
+      const span = spanWith('chat', numbered(number));
+      expect(await post(gateway.httpPort, span, asA)).toBe(200);
+      expect(await post(gateway.httpPort, span, asB)).toBe(200);
+    }
+    await gateway.stop();
+    const { verdict, findings, records } = await readLog(gateway.logDirectory);
+    expect([verdict, findings]).toEqual(['valid', []]);
+    const closed = records.at(-1)!.events.at(-1)!;
+    expect(closed).toMatchObject({ name: 'closed', sealed: 10, lost: 0, highest: 0, open: '' });
+  });
+
+  test('nobody forges a reference: sealed as it came, not forwarded, shown as a claim', async () => {
     const backend = await openOtlpBackend();
     cleanUps.push(() => backend.close());
     const gateway = await open({
@@ -348,6 +374,14 @@ describe('whose it is', () => {
       },
     ]);
     expect(backend.accepted[0]!.bytes.includes('another/log')).toBe(false);
+    const lines: string[] = [];
+    const show = { dir: gateway.dir, traceId: '', trustPath: undefined, isJson: false };
+    await runShow(show, { ...SILENT, data: (line) => lines.push(line) });
+    expect(lines).toContain('  aigov.audit.ref (claimed by the sender) = another/log#1/0');
+    expect(lines.filter((line) => /another|aigov\.audit/.test(line))).toHaveLength(1);
+    expect(lines.filter((line) => line.endsWith(`as ${gateway.origin}#${index}/0`))).toHaveLength(
+      1,
+    );
   });
 
   test('refusals are sealed by source and cause, with the first body and no text of a client', async () => {
