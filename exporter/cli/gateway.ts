@@ -5,7 +5,7 @@
  */
 import { readConfig } from '../node/config.ts';
 import { openGateway } from '../node/gateway.ts';
-import type { Terminal } from './terminal.ts';
+import { shown, type Terminal } from './terminal.ts';
 
 export interface GatewayOptions {
   readonly configPath: string | undefined;
@@ -25,7 +25,7 @@ export async function runGateway(options: GatewayOptions, terminal: Terminal): P
     process.once('SIGINT', resolve);
   });
   const gateway = await openGateway(config, {
-    onReport: (code, message) => terminal.note(`sealspan: ${code} ${message}`),
+    onReport: (code, message) => terminal.note(`sealspan: ${code} ${shown(message)}`),
   });
   const { origin, logDirectory, vkey, grpcPort, httpPort, adminPort, policyId } = gateway;
   if (options.isJson) {
