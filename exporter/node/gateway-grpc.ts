@@ -13,20 +13,13 @@ import {
   type ServerUnaryCall,
   type sendUnaryData,
 } from '@grpc/grpc-js';
-import { LogError } from '../log/errors.ts';
-import { FieldCursor, LEN } from '../log/wire.ts';
-import {
-  CAME_TO_NOTHING,
-  encodeStatus,
-  GRPC_INVALID_ARGUMENT,
-  GRPC_NOT_FOUND,
-  grpcCodeOf,
-  type Refused,
-} from './gateway-answer.ts';
+import { CAME_TO_NOTHING, encodeStatus, grpcCodeOf, type Refused } from './gateway-answer.ts';
 import type { GatewaySettings, ListenerSettings } from './gateway-config.ts';
 import { parseListen } from './gateway-config.ts';
+import { openHealth } from './gateway-health.ts';
 import { type Answer, Arrival, type Intake } from './gateway-intake.ts';
-import type { OtlpKind, TlsFiles } from './otlp-config.ts';
+import type { GatewayTls } from './gateway-tls.ts';
+import type { OtlpKind } from './otlp-config.ts';
 
 type PartialStatusObject = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
 
@@ -40,8 +33,7 @@ export interface Listening {
 export interface GrpcOptions {
   readonly listener: ListenerSettings;
   readonly settings: GatewaySettings;
-  /** `ca` is that of clients. */
-  readonly tls: TlsFiles | undefined;
+  readonly tls: GatewayTls | undefined;
   readonly intake: Intake;
   readonly isReady: () => boolean;
 }
@@ -50,10 +42,12 @@ const EXPORT_PATHS: ReadonlyMap<string, OtlpKind> = new Map([
   ['/opentelemetry.proto.collector.trace.v1.TraceService/Export', 'traces'],
   ['/opentelemetry.proto.collector.logs.v1.LogsService/Export', 'logs'],
 ]);
-const HEALTH_PATH = '/grpc.health.v1.Health/Check';
-/** HealthCheckResponse: status SERVING 1, NOT_SERVING 2. */
-const SERVING = Buffer.of(0x08, 0x01);
-const NOT_SERVING = Buffer.of(0x08, 0x02);
+/** As health checks name them; the empty name is the server. */
+const SERVICES: ReadonlySet<string> = new Set([
+  '',
+  ...[...EXPORT_PATHS.keys()].map((path) => path.split('/')[1]!),
+]);
+const HEALTH_PATH = '/grpc.health.v1.Health';
 /** Export…ServiceResponse without partial success: all was taken. */
 const ALL_TAKEN: Buffer = Buffer.alloc(0);
 
@@ -214,7 +208,7 @@ export async function openGrpc(options: GrpcOptions): Promise<Listening> {
   const certificates = new WeakMap<Http2Session, Uint8Array>();
 
   const certificateOf = (call: ServerInterceptingCallInterface): Uint8Array | undefined => {
-    if (tls?.ca === undefined) return undefined;
+    if (tls?.files.ca === undefined) return undefined;
     const { session } = insideOf(call).stream;
     const known = session && certificates.get(session);
     if (known !== undefined) return known;
@@ -271,25 +265,20 @@ export async function openGrpc(options: GrpcOptions): Promise<Listening> {
       },
     );
   }
+  const health = openHealth(SERVICES, options.isReady);
   server.addService(
-    { check: methodOf(HEALTH_PATH) },
     {
-      check: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) =>
-        answerHealth(call.request, options.isReady, callback),
+      check: methodOf(`${HEALTH_PATH}/Check`),
+      watch: { ...methodOf(`${HEALTH_PATH}/Watch`), responseStream: true },
     },
+    health.implementation,
   );
 
   const { host } = parseListen(listener.listen);
   const address = (port: number): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
   const port = await new Promise<number>((resolve, reject) => {
     const credentials =
-      tls === undefined
-        ? ServerCredentials.createInsecure()
-        : ServerCredentials.createSsl(
-            tls.ca ?? null,
-            [{ cert_chain: tls.cert!, private_key: tls.key! }],
-            tls.ca !== undefined,
-          );
+      tls === undefined ? ServerCredentials.createInsecure() : new RenewedCredentials(tls);
     server.bindAsync(listener.listen, credentials, (error, bound) => {
       if (error === null) resolve(bound);
       else reject(new Error(`gateway.grpc: ${listener.listen} can not be bound: ${error.message}`));
@@ -304,6 +293,8 @@ export async function openGrpc(options: GrpcOptions): Promise<Listening> {
           server.forceShutdown();
           resolve();
         }, delayMs);
+        // Streams of those who watch would hold the end up.
+        health.close();
         server.drain(address(port), delayMs);
         server.tryShutdown(() => {
           clearTimeout(timer);
@@ -328,27 +319,14 @@ function methodOf(path: string) {
   };
 }
 
-/** grpc.health.v1: HealthCheckRequest has the service's name in field 1; the empty name is the server. */
-function answerHealth(
-  request: Buffer,
-  isReady: () => boolean,
-  callback: sendUnaryData<Buffer>,
-): void {
-  let service = '';
-  try {
-    const cursor = new FieldCursor(request, 0, request.length);
-    while (cursor.next()) {
-      if (cursor.number === 1 && cursor.wireType === LEN) {
-        service = request.toString('utf8', cursor.valueStart, cursor.valueEnd);
-      }
-    }
-  } catch (error) {
-    if (!(error instanceof LogError)) throw error;
-    callback({ code: GRPC_INVALID_ARGUMENT, details: 'no HealthCheckRequest' });
-    return;
+/** Credentials that change while the server runs, which `createSsl` has none of. */
+class RenewedCredentials extends ServerCredentials {
+  constructor(tls: GatewayTls) {
+    super({ requestCert: tls.files.ca !== undefined }, tls.files);
+    tls.watch((files) => this.updateSecureContextOptions(files));
   }
-  const isKnown =
-    service === '' || [...EXPORT_PATHS.keys()].some((path) => path.startsWith(`/${service}/`));
-  if (isKnown) callback(null, isReady() ? SERVING : NOT_SERVING);
-  else callback({ code: GRPC_NOT_FOUND, details: 'a service that is not served here' });
+
+  override _equals(other: ServerCredentials): boolean {
+    return this === other;
+  }
 }

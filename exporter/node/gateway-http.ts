@@ -10,7 +10,8 @@ import { TLSSocket } from 'node:tls';
 import { CAME_TO_NOTHING, encodeStatus, grpcCodeOf, httpCodeOf } from './gateway-answer.ts';
 import { type GatewaySettings, type ListenerSettings, parseListen } from './gateway-config.ts';
 import { type Answer, Arrival, type Intake } from './gateway-intake.ts';
-import { causeOf, type OtlpKind, type TlsFiles } from './otlp-config.ts';
+import type { GatewayTls } from './gateway-tls.ts';
+import { causeOf, type OtlpKind } from './otlp-config.ts';
 
 /** What probes and Prometheus are told. */
 export interface Probes {
@@ -26,8 +27,7 @@ export interface HttpOptions {
   readonly name: string;
   readonly listener: ListenerSettings;
   readonly settings: GatewaySettings;
-  /** `ca` is that of clients. */
-  readonly tls: TlsFiles | undefined;
+  readonly tls: GatewayTls | undefined;
   /** Undefined where only probes are answered. */
   readonly intake: Intake | undefined;
   readonly probes: Probes;
@@ -85,16 +85,7 @@ export async function openHttp(options: HttpOptions): Promise<HttpListening> {
   const server =
     tls === undefined
       ? http.createServer(serverOptions, listener)
-      : https.createServer(
-          {
-            ...serverOptions,
-            ...tls,
-            handshakeTimeout: HANDSHAKE_DELAY_MS_MAX,
-            requestCert: tls.ca !== undefined,
-            rejectUnauthorized: tls.ca !== undefined,
-          },
-          listener,
-        );
+      : createSecureServer(tls, serverOptions, listener);
   server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
     bornAtMs.set(socket, performance.now());
   });
@@ -125,6 +116,26 @@ export async function openHttp(options: HttpOptions): Promise<HttpListening> {
         });
       }),
   };
+}
+
+function createSecureServer(
+  tls: GatewayTls,
+  options: http.ServerOptions,
+  listener: http.RequestListener,
+): https.Server {
+  const hasCa = tls.files.ca !== undefined;
+  const server = https.createServer(
+    {
+      ...options,
+      ...tls.files,
+      handshakeTimeout: HANDSHAKE_DELAY_MS_MAX,
+      requestCert: hasCa,
+      rejectUnauthorized: hasCa,
+    },
+    listener,
+  );
+  tls.watch((files) => server.setSecureContext(files));
+  return server;
 }
 
 async function handle(
