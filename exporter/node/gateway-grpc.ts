@@ -85,6 +85,18 @@ function insideOf(call: unknown): CallInside {
   return inside;
 }
 
+interface Status {
+  readonly code: number;
+  readonly details: string;
+  readonly metadata: Metadata;
+}
+
+function statusOf(answer: Refused, retryDelayMs: number): Status {
+  const metadata = new Metadata();
+  metadata.set('grpc-status-details-bin', encodeStatus(answer, retryDelayMs));
+  return { code: grpcCodeOf(answer), details: answer.message, metadata };
+}
+
 /** One Export call, from its headers to its answer. */
 class ExportCall {
   readonly #kind: OtlpKind;
@@ -102,7 +114,13 @@ class ExportCall {
     this.#inside = inside;
     const sendStatus = inside.sendStatus.bind(inside);
     inside.sendStatus = (status) => {
-      sendStatus(this.#honest(status));
+      let honest: PartialStatusObject;
+      try {
+        honest = this.#honest(status);
+      } catch {
+        honest = this.#statusOf(CAME_TO_NOTHING);
+      }
+      sendStatus(honest);
       this.#ended();
     };
     inside.decompressMessage = async (framed, encoding) => {
@@ -124,15 +142,29 @@ class ExportCall {
     const arrival = admitted;
     this.#arrival = arrival;
     const { stream } = this.#inside;
-    stream.on('data', (data: Buffer) => {
-      if (!this.#isAnswered && !arrival.take(data.length)) this.#cut(intake.full());
-    });
-    this.#timer = setTimeout(() => this.#cut(intake.slow()), settings.readDelayMsMax);
+    stream.on('data', (data: Buffer) =>
+      this.#guard(() => {
+        if (!this.#isAnswered && !arrival.take(data.length)) this.#cut(intake.full());
+      }),
+    );
+    const late = (): void => this.#guard(() => this.#cut(intake.slow()));
+    this.#timer = setTimeout(late, settings.readDelayMsMax);
     stream.once('close', () => {
       clearTimeout(this.#timer);
-      if (!arrival.isHandedOver) arrival.release();
+      this.#guard(() => {
+        if (!arrival.isHandedOver) arrival.release();
+      });
     });
     return true;
+  }
+
+  /** Does the work of an event: a throw there would end the process. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch {
+      this.#cut(CAME_TO_NOTHING);
+    }
   }
 
   /** Takes the whole message; calls back exactly once. */
@@ -173,11 +205,8 @@ class ExportCall {
     }, AFTER_ANSWER_DELAY_MS).unref();
   }
 
-  #statusOf(answer: Refused): { code: number; details: string; metadata: Metadata } {
-    const metadata = new Metadata();
-    const details = encodeStatus(answer, this.#options.settings.retryDelayMs);
-    metadata.set('grpc-status-details-bin', details);
-    return { code: grpcCodeOf(answer), details: answer.message, metadata };
+  #statusOf(answer: Refused): Status {
+    return statusOf(answer, this.#options.settings.retryDelayMs);
   }
 
   /** A status as it may leave: those that grpc-js makes itself, in codes that say whose fault it is. */
@@ -243,8 +272,7 @@ export async function openGrpc(options: GrpcOptions): Promise<Listening> {
                   nextMetadata(metadata);
                 } catch {
                   // A throw here would end the process.
-                  const { message } = CAME_TO_NOTHING;
-                  call.sendStatus({ code: grpcCodeOf(CAME_TO_NOTHING), details: message });
+                  call.sendStatus(statusOf(CAME_TO_NOTHING, settings.retryDelayMs));
                 }
               },
             }),
@@ -260,7 +288,7 @@ export async function openGrpc(options: GrpcOptions): Promise<Listening> {
         export: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => {
           const exported = calls.get(call.metadata);
           if (exported !== undefined) void exported.export(call.request, callback);
-          else callback({ code: grpcCodeOf(CAME_TO_NOTHING), details: CAME_TO_NOTHING.message });
+          else callback(statusOf(CAME_TO_NOTHING, settings.retryDelayMs));
         },
       },
     );

@@ -71,8 +71,8 @@ export async function openHttp(options: HttpOptions): Promise<HttpListening> {
     // Collectors stay on one connection for ever: without an age a new replica gets no load.
     if (ageMs > settings.connectionAgeMsMax) response.setHeader('connection', 'close');
     handle(options, request, response).catch(() => {
-      if (response.headersSent) response.destroy();
-      else reply(options, request, response, CAME_TO_NOTHING, 'protobuf');
+      // What was answered stays answered.
+      if (!response.headersSent) reply(options, request, response, CAME_TO_NOTHING, 'protobuf');
     });
   };
   const serverOptions: http.ServerOptions = {
@@ -206,21 +206,32 @@ function readBody(
       request.removeListener('data', take);
       resolve(body);
     };
-    const take = (chunk: Buffer): void => {
-      byteLength += chunk.length;
-      if (byteLength > intake.messageByteLengthMax) done(intake.tooLarge(arrival.sender));
-      else if (!arrival.take(chunk.length)) done(intake.full());
-      else chunks.push(chunk);
+    /** Does the work of an event: a throw there would end the process. */
+    const guard = (work: () => void): void => {
+      try {
+        work();
+      } catch {
+        done(CAME_TO_NOTHING);
+      }
     };
-    const timer = setTimeout(() => done(intake.slow()), delayMs);
-    if (Number(request.headers['content-length']) > intake.messageByteLengthMax) {
-      done(intake.tooLarge(arrival.sender));
-      return;
-    }
-    request.on('data', take);
-    request.once('end', () => done(Buffer.concat(chunks)));
-    request.once('close', () => done('gone'));
-    request.once('error', () => done('gone'));
+    const take = (chunk: Buffer): void =>
+      guard(() => {
+        byteLength += chunk.length;
+        if (byteLength > intake.messageByteLengthMax) done(intake.tooLarge(arrival.sender));
+        else if (!arrival.take(chunk.length)) done(intake.full());
+        else chunks.push(chunk);
+      });
+    const timer = setTimeout(() => guard(() => done(intake.slow())), delayMs);
+    guard(() => {
+      if (Number(request.headers['content-length']) > intake.messageByteLengthMax) {
+        done(intake.tooLarge(arrival.sender));
+        return;
+      }
+      request.on('data', take);
+      request.once('end', () => guard(() => done(Buffer.concat(chunks))));
+      request.once('close', () => done('gone'));
+      request.once('error', () => done('gone'));
+    });
   });
 }
 

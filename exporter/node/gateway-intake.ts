@@ -358,7 +358,7 @@ function inflate(
   byteLengthMax: number,
   take: (byteLength: number) => boolean,
 ): Promise<Inflated> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const options = { chunkSize: INFLATE_CHUNK_BYTE_LENGTH };
     const stream =
       encoding === 'zstd'
@@ -376,10 +376,16 @@ function inflate(
       stream.destroy();
     };
     stream.on('data', (chunk: Buffer) => {
-      byteLength += chunk.length;
-      if (byteLength > byteLengthMax) end({ status: 'too-large' });
-      else if (!take(chunk.length)) end({ status: 'full' });
-      else chunks.push(chunk);
+      try {
+        byteLength += chunk.length;
+        if (byteLength > byteLengthMax) end({ status: 'too-large' });
+        else if (!take(chunk.length)) end({ status: 'full' });
+        else chunks.push(chunk);
+      } catch (error) {
+        // A throw out of an event would end the process.
+        reject(error);
+        stream.destroy();
+      }
     });
     stream.on('error', (error: NodeJS.ErrnoException) =>
       end({ status: error.code === WINDOW_TOO_LARGE ? 'unsupported' : 'corrupt' }),
