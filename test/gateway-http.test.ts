@@ -266,6 +266,42 @@ describe('what is no request', () => {
   });
 });
 
+test('who sent no request does not keep the connection, even half of it', async () => {
+  const { listening } = await setUp();
+  const raw = connect({ port: listening.port, host: '127.0.0.1', allowHalfOpen: true });
+  const isCut = new Promise<string>((resolve) => {
+    raw.on('error', ({ message }) => resolve(message));
+  });
+  raw.write('hello\r\n\r\n');
+  raw.resume();
+  await once(raw, 'end');
+  const insist = setInterval(() => raw.write('x'), 20);
+  cleanUps.push(() => clearInterval(insist));
+  expect(await isCut).toMatch(/ECONNRESET|EPIPE/);
+});
+
+test('an answer before the end of the request reaches a client that is still sending', async () => {
+  const { listening } = await setUp({ input: { messageByteLengthMax: 1_000_000 } });
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 4 });
+  cleanUps.push(() => agent.destroy());
+  const body = Buffer.alloc(8_000_000);
+  const ends = await Promise.all(
+    Array.from({ length: 20 }, async () => {
+      const request = http.request({
+        host: '127.0.0.1',
+        port: listening.port,
+        agent,
+        method: 'POST',
+        path: '/v1/traces',
+        headers: { 'content-type': PROTOBUF },
+      });
+      request.end(body);
+      return endOf(await replyOf(request).catch((error) => error));
+    }),
+  );
+  expect(ends).toEqual(Array(20).fill(never(413)));
+});
+
 describe('bytes and time', () => {
   const head = (length: number): string =>
     `POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: ${PROTOBUF}\r\nContent-Length: ${length}\r\n\r\n`;

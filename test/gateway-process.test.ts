@@ -2,17 +2,16 @@
 // Goal: the command ends as it should, whoever ends it and whatever breaks under it: nothing acknowledged is missing, and
 // the exit status says what it was. Method: the command as a process with a client at work on it, told to end, killed,
 // robbed of its disk or of its sealing thread; then `verifyDirectory` as judge.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import * as https from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { afterEach, expect, test } from 'vitest';
 import { framed, openSession, rawGrpcCall, tracesOf } from './support/gateway.ts';
 import { post, readLog, spanWith, text } from './support/gateway-log.ts';
+import { ended, type Running, runGateway } from './support/gateway-process.ts';
 import { selfSignedCertificate } from './support/otlp-backend.ts';
 
 const MAIN = join(import.meta.dirname, '../exporter/cli/main.ts');
@@ -27,47 +26,13 @@ function temporaryDirectory(): string {
   return dir;
 }
 
+const run = (dir: string, options?: Parameters<typeof runGateway>[2]): Promise<Running> =>
+  runGateway(dir, cleanUps, options);
+
 const turn = (): Promise<void> =>
   new Promise((resolve) => {
     setImmediate(resolve);
   });
-
-interface Running {
-  readonly child: ChildProcess;
-  readonly grpcPort: number;
-  readonly httpPort: number;
-  readonly logDirectory: string;
-  readonly errors: string[];
-}
-
-/** Runs `sealspan gateway`; resolves once it listens. `wrapper` runs before it in the same process. */
-async function run(
-  dir: string,
-  { wrapper = '', gateway = '' }: { readonly wrapper?: string; readonly gateway?: string } = {},
-): Promise<Running> {
-  const path = join(dir, 'sealspan.yaml');
-  const listen = 'listen: "127.0.0.1:0"';
-  writeFileSync(
-    path,
-    `dir: ${join(dir, 'logs')}
-origin: test/gateway
-gateway: { grpc: { ${listen} }, http: { ${listen} }, ${gateway} }
-`,
-  );
-  const command = `${wrapper}exec ${process.execPath} ${MAIN} gateway --config ${path} --json`;
-  const child = spawn('/bin/sh', ['-c', command], { stdio: ['ignore', 'pipe', 'pipe'] });
-  cleanUps.push(() => child.kill('SIGKILL'));
-  const errors: string[] = [];
-  createInterface({ input: child.stderr! }).on('line', (line) => errors.push(line));
-  const lines = createInterface({ input: child.stdout! });
-  const [line] = (await Promise.race([
-    once(lines, 'line'),
-    once(child, 'exit').then(() => {
-      throw new Error(`it ended: ${errors.join('\n')}`);
-    }),
-  ])) as [string];
-  return { child, errors, ...(JSON.parse(line) as Omit<Running, 'child' | 'errors'>) };
-}
 
 /** Sends spans with names of their own until told to stop; gives those that were acknowledged. */
 function load(running: Running, prefix: string) {
@@ -92,12 +57,6 @@ function load(running: Running, prefix: string) {
       await sending;
     },
   };
-}
-
-async function ended(child: ChildProcess): Promise<[number | null, string | null]> {
-  return child.exitCode !== null || child.signalCode !== null
-    ? [child.exitCode, child.signalCode]
-    : ((await once(child, 'exit')) as [number | null, string | null]);
 }
 
 test.each(['SIGTERM', 'SIGINT'] as const)(

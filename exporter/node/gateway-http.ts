@@ -54,8 +54,8 @@ const HEADERS_DELAY_MS_MAX = 10_000;
 const IDLE_DELAY_MS_MAX = 120_000;
 const CHECK_DELAY_MS = 1000;
 const HANDSHAKE_DELAY_MS_MAX = 10_000;
-/** How long a client may go on sending after its answer: cut at once, it might never read it. */
-const AFTER_ANSWER_DELAY_MS = 1000;
+/** How long a client may go on sending after its answer: cut at once, it might never read it, and send it all again. */
+const AFTER_ANSWER_DELAY_MS = 2000;
 
 const SWEEP_DELAY_MS = 20;
 
@@ -265,17 +265,24 @@ function end(
   body: Buffer | string,
 ): void {
   if (!request.complete) {
-    // It may still be sending: not read, it would never see the answer; read for ever, it would hold the connection.
-    response.setHeader('connection', 'close');
+    // It may still be sending: not read, it would never see the answer; read for ever, it would hold the connection. Node
+    // would cut it as soon as the answer is out, did the answer say `close`.
+    response.removeHeader('connection');
     request.resume();
-    const timer = setTimeout(() => request.socket.destroy(), AFTER_ANSWER_DELAY_MS);
-    request.socket.once('close', () => clearTimeout(timer));
+    cutLater(request.socket, request);
   }
   response.writeHead(code, {
     'content-type': mediaType,
     'content-length': Buffer.byteLength(body),
   });
   response.end(body);
+}
+
+/** Destroys a connection in a while, unless there is an end to what is being received. */
+function cutLater(socket: Socket, request?: http.IncomingMessage): void {
+  const timer = setTimeout(() => socket.destroy(), AFTER_ANSWER_DELAY_MS).unref();
+  request?.once('end', () => clearTimeout(timer));
+  socket.once('close', () => clearTimeout(timer));
 }
 
 async function answerPage(
@@ -311,4 +318,6 @@ function answerBrokenClient(error: NodeJS.ErrnoException, socket: Socket | TLSSo
         ? '400 Bad Request'
         : '503 Service Unavailable\r\nRetry-After: 1';
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  // Half closed, it would be open for as long as the client likes.
+  cutLater(socket);
 }

@@ -142,7 +142,7 @@ export async function rawGrpcCall(
 }
 
 export async function openSession(port: number): Promise<http2.ClientHttp2Session> {
-  const session = http2.connect(`http://127.0.0.1:${port}`);
+  const session = http2.connect(`http://127.0.0.1:${port}`, { maxSessionMemory: 1000 });
   session.on('error', () => {});
   await once(session, 'connect');
   return session;
