@@ -280,28 +280,6 @@ test('who sent no request does not keep the connection, even half of it', async 
   expect(await isCut).toMatch(/ECONNRESET|EPIPE/);
 });
 
-test('an answer before the end of the request reaches a client that is still sending', async () => {
-  const { listening } = await setUp({ input: { messageByteLengthMax: 1_000_000 } });
-  const agent = new http.Agent({ keepAlive: true, maxSockets: 4 });
-  cleanUps.push(() => agent.destroy());
-  const body = Buffer.alloc(8_000_000);
-  const ends = await Promise.all(
-    Array.from({ length: 20 }, async () => {
-      const request = http.request({
-        host: '127.0.0.1',
-        port: listening.port,
-        agent,
-        method: 'POST',
-        path: '/v1/traces',
-        headers: { 'content-type': PROTOBUF },
-      });
-      request.end(body);
-      return endOf(await replyOf(request).catch((error) => error));
-    }),
-  );
-  expect(ends).toEqual(Array(20).fill(never(413)));
-});
-
 describe('bytes and time', () => {
   const head = (length: number): string =>
     `POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: ${PROTOBUF}\r\nContent-Length: ${length}\r\n\r\n`;
