@@ -269,15 +269,12 @@ describe('what is no request', () => {
 test('who sent no request does not keep the connection, even half of it', async () => {
   const { listening } = await setUp();
   const raw = connect({ port: listening.port, host: '127.0.0.1', allowHalfOpen: true });
-  const isCut = new Promise<string>((resolve) => {
-    raw.on('error', ({ message }) => resolve(message));
-  });
+  cleanUps.push(() => raw.destroy());
   raw.write('hello\r\n\r\n');
   raw.resume();
   await once(raw, 'end');
-  const insist = setInterval(() => raw.write('x'), 20);
-  cleanUps.push(() => clearInterval(insist));
-  expect(await isCut).toMatch(/ECONNRESET|EPIPE/);
+  // Waits for connections that are open, much longer than a test may take.
+  await listening.drain(600_000);
 });
 
 describe('bytes and time', () => {
