@@ -15,17 +15,21 @@ export const HASH_BYTE_LENGTH: number = 32;
 
 const NODE_BYTE_LENGTH = 1 + 2 * HASH_BYTE_LENGTH;
 
+/** What is hashed is put together in one place again and again: hashing is synchronous, and keeps nothing. */
+const node = new Uint8Array(NODE_BYTE_LENGTH).fill(1, 0, 1);
+const leaf = new Uint8Array(16 * 1024);
+
 /** `SHA-256(0x00 || data)`: RFC 6962 section 2.1; the prefix keeps leaves and nodes apart. */
 export function leafHash(sha256: Sha256, data: Uint8Array): Hash {
-  const prefixed = new Uint8Array(1 + data.length);
+  const byteLength = 1 + data.length;
+  const prefixed =
+    byteLength > leaf.length ? new Uint8Array(byteLength) : leaf.subarray(0, byteLength);
   prefixed.set(data, 1);
   return sha256(prefixed);
 }
 
 /** `SHA-256(0x01 || left || right)`. */
 export function nodeHash(sha256: Sha256, left: Hash, right: Hash): Hash {
-  const node = new Uint8Array(NODE_BYTE_LENGTH);
-  node[0] = 1;
   node.set(left, 1);
   node.set(right, 1 + HASH_BYTE_LENGTH);
   return sha256(node);
