@@ -31,6 +31,7 @@ import { framed, openSession, rawGrpcCall } from './support/gateway.ts';
 import { post, readLog, spanWith, text } from './support/gateway-log.ts';
 import { openOtlpBackend, selfSignedCertificate } from './support/otlp-backend.ts';
 import { spansOfTraces } from './support/otlp-proto.ts';
+import { parsePrometheus } from './support/prometheus.ts';
 
 const cleanUps: (() => unknown)[] = [];
 afterEach(async () => {
@@ -373,6 +374,54 @@ function hexOf(event: Omit<RefusedEvent, 'name'>): object {
 function refusedOf(event: Omit<RefusedEvent, 'name'>): object {
   return { name: 'refused', ...event, ...hexOf(event) };
 }
+
+test('its numbers: what was taken, how far log, backend and archive are, and how old the signature is', async () => {
+  const backend = await openOtlpBackend();
+  cleanUps.push(() => backend.close());
+  let isAway = true;
+  backend.answer = () => (isAway ? { http: 503 } : 'ok');
+  const gateway = await open({
+    backend: { protocol: 'http/protobuf', endpoint: backend.httpEndpoint },
+    checkpointMs: 10,
+  });
+  const numbers = async () => {
+    const page = await fetch(`http://127.0.0.1:${gateway.httpPort}/metrics`);
+    expect(page.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+    const families = [...parsePrometheus(await page.text()).values()];
+    return Object.fromEntries(
+      families.flatMap(({ samples }) =>
+        Object.entries(samples).map(([key, value]) => [
+          key.replace('sealspan_gateway_', ''),
+          value,
+        ]),
+      ),
+    );
+  };
+  for (let at = 0; at < 5; at++) {
+    expect(await post(gateway.httpPort, spanWith(`chat ${at}`))).toBe(200);
+  }
+  expect(await post(gateway.httpPort, 'no OTLP')).toBe(400);
+  expect(await numbers()).toMatchObject({
+    'received_total{kind="traces"}': 5,
+    'sealed_total{kind="traces"}': 5,
+    'refused_total{cause="otlp.truncated"}': 1,
+    seal_duration_seconds_count: 5,
+    in_flight_bytes: 0,
+    ready: 1,
+    forward_lag_records: expect.closeTo(5, -1),
+  });
+  expect((await numbers()).forward_lag_records).toBeGreaterThan(0);
+  isAway = false;
+  for (;;) {
+    const found = await numbers();
+    const { forward_lag_records: forward, unsigned_records: unsigned } = found;
+    if (forward === 0 && unsigned === 0 && found.archive_lag_segments === 0) {
+      expect(found.checkpoint_age_seconds).toBeLessThan(60);
+      expect(found.log_records).toBeGreaterThanOrEqual(6);
+      break;
+    }
+  }
+});
 
 describe('what is sealed', () => {
   test('may be only what is governed; the rest is acknowledged and counted', async () => {
