@@ -404,7 +404,7 @@ test('its numbers: what was taken, how far log, backend and archive are, and how
   expect(await numbers()).toMatchObject({
     'received_total{kind="traces"}': 5,
     'sealed_total{kind="traces"}': 5,
-    'refused_total{cause="otlp.truncated"}': 1,
+    'refused_total{cause="otlp.wire-type"}': 1,
     seal_duration_seconds_count: 5,
     in_flight_bytes: 0,
     ready: 1,
