@@ -423,6 +423,13 @@ test('its numbers: what was taken, how far log, backend and archive are, and how
   }
 });
 
+test('what the budget lets in is sealed, however little the sealer may hold elsewhere', async () => {
+  const gateway = await open({ pendingByteLengthMax: 1024, groupCommitMs: 100 });
+  const large = spanWith('chat', text('padding', 'x'.repeat(900)));
+  const codes = Array.from({ length: 50 }, () => post(gateway.httpPort, large));
+  expect(new Set(await Promise.all(codes))).toEqual(new Set([200]));
+});
+
 describe('what is sealed', () => {
   test('may be only what is governed; the rest is acknowledged and counted', async () => {
     const gateway = await open({

@@ -86,7 +86,15 @@ export async function openGateway(config: Config, hooks: GatewayHooks = {}): Pro
 
   const tls =
     settings.tls === undefined ? undefined : asConfig(() => openTls(settings.tls!, report));
-  const sealing = new SealingClient({ ...sealingConfig(config), numbers: false }, report);
+  // Who may wait is decided here, by the budget: what it let in is not to be turned away behind it.
+  const pendingByteLengthMax = Math.max(
+    config.pendingByteLengthMax,
+    settings.inFlightByteLengthMax,
+  );
+  const sealing = new SealingClient(
+    { ...sealingConfig(config), numbers: false, pendingByteLengthMax },
+    report,
+  );
   let sealedCount = 0;
   const counters = (): WriterCounters => ({
     started: sealedCount,
