@@ -76,8 +76,7 @@ const MUTANTS: readonly Mutant[] = [
     file: WRITER,
     old: '      if (frame === undefined || !equalBytes(sha256(frame.stored), frame.header.storedHash)) break;',
     new: '      if (frame === undefined) break;',
-    test: 'test/faults/crash.test.ts',
-    title: 'one crash > in the first life of a log, at any step',
+    test: 'test/log-writer.test.ts',
   },
   {
     says: 'what recovery cuts is not remembered',

@@ -34,8 +34,8 @@ function openDatabase(path: string): Database {
 export function takeLock(dir: string, waitMs: number = 0): Lock | undefined {
   const database = openDatabase(join(dir, 'lock'));
   try {
-    database.exec('PRAGMA journal_mode = MEMORY');
     database.exec(`PRAGMA busy_timeout = ${waitMs}`);
+    database.exec('PRAGMA journal_mode = MEMORY');
     database.exec('BEGIN EXCLUSIVE');
   } catch (error) {
     database.close();
