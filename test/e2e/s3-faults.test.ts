@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { GetObjectCommand, ListObjectVersionsCommand } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { parseVerifier } from '../../exporter/log/note.ts';
@@ -19,6 +20,7 @@ import { type AuditedProcess, readLog, startAudited } from '../support/audited-p
 import { beOwner, type S3Server, SERVERS } from './s3.ts';
 import { type Between, openBetween, type Passed, type Trouble } from './s3-between.ts';
 import { killAll } from './services.ts';
+import { openSmallDisk } from './small-disk.ts';
 
 beOwner();
 
@@ -166,6 +168,44 @@ for (const kind of SERVERS) {
       const killed = underLoad(world);
       expect(await killed.ended()).toMatchObject({ signal: 'SIGKILL' });
       await expectWhole(world, killed.told());
+    });
+
+    test('a store that is down while the disk is full: what was said to be sealed is, nothing is lost', async () => {
+      const disk = openSmallDisk(join(home, `disk-${kind.name}`), 64 * 1024 * 1024);
+      if (disk === undefined) {
+        console.log('not run: a full disk: this machine does not let us mount one');
+        return;
+      }
+      try {
+        const { config, ...world } = await newWorld();
+        const dir = join(home, `disk-${kind.name}`, 'log');
+        const running = startAudited({
+          config: { ...config, dir },
+          spanCount: 1,
+          perTurn: 20,
+          pauseMs: 50,
+          tells: 'committed',
+          end: 'shutdown on SIGTERM',
+        });
+        app = running;
+        await running.untilTold(500);
+        between.trouble = () => 'cut before';
+        await running.untilTold(1000);
+        disk.fill();
+        await delay(3000);
+        const told = running.told().length;
+        disk.free();
+        await running.untilTold(told + 1500);
+        between.trouble = () => undefined;
+        await running.untilTold(told + 2000);
+        running.child.kill('SIGTERM');
+        const { code, errors } = await running.ended();
+        expect(code).toBe(0);
+        expect(errors).toContain('ENOSPC');
+        await expectWhole({ ...world, dir, config: { ...config, dir } }, running.told());
+      } finally {
+        disk.close();
+      }
     });
 
     let asked = 0;
