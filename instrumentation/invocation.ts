@@ -33,7 +33,7 @@ import {
 import { absentOutput, type Input, inputAttributes } from './content.ts';
 import { governanceAttributesOf, SCOPE_NAME } from './governance.ts';
 import { activeContext, currentTracer } from './otel-api.ts';
-import { countEnd, countStart, currentSettings, guard } from './settings.ts';
+import { countEnd, countStart, currentSettings, guard, onSettled } from './settings.ts';
 
 /** What is known of a call before it is made. */
 export interface InvocationStart {
@@ -86,6 +86,10 @@ const SIGNALLED: Ending = {
   completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABORTED,
   detail: AIGOV_INVOCATION_DETAIL_VALUE_SIGNAL,
 };
+const UNTOLD: Ending = {
+  completion: AIGOV_INVOCATION_COMPLETION_VALUE_ERROR,
+  errorType: '_OTHER',
+};
 const TRUNCATED: Ending = {
   completion: AIGOV_INVOCATION_COMPLETION_VALUE_ERROR,
   detail: AIGOV_INVOCATION_DETAIL_VALUE_TRUNCATED,
@@ -107,15 +111,15 @@ const collected = new FinalizationRegistry<() => void>((listener) => {
 /** One call of a model. It MUST NOT be given anything that refers to the SDK's promise or stream: see {@link whenCollected}. */
 export class Invocation {
   readonly span: Span;
-  /** The context of the call, with its span active. */
-  readonly context: Context;
+  /** The context of the call, with its span active; undefined if it can not be had, and then nothing nests. */
+  readonly context: Context | undefined;
   private readonly answer: Answer;
   private readonly startedMs: number = performance.now();
   private progressMs: number = this.startedMs;
   private hasEnded = false;
   private sawChunk = false;
 
-  constructor(span: Span, callContext: Context, answer: Answer) {
+  constructor(span: Span, callContext: Context | undefined, answer: Answer) {
     this.span = span;
     this.context = callContext;
     this.answer = answer;
@@ -164,6 +168,16 @@ export class Invocation {
     this.end(finished === true ? COMPLETE : fallback);
   }
 
+  /** Ends the call with an error, told as {@link errorEnding} says unless given, and as `_OTHER` if that fails. */
+  endError(
+    error: unknown,
+    signals: Signals = [],
+    endingOf: (error: unknown, signals: Signals) => Ending = errorEnding,
+  ): void {
+    if (this.hasEnded) return;
+    this.end(guard('invocation.classify', () => endingOf(error, signals)) ?? UNTOLD);
+  }
+
   /** The terminal state. The first one stands; whatever comes later is not heard. */
   end(ending: Ending, attributes?: Attributes): void {
     if (this.hasEnded) return;
@@ -198,7 +212,6 @@ export class Invocation {
  */
 export function startInvocation(start: InvocationStart, answer: Answer): Invocation {
   countStart();
-  const parent = guard('invocation.context', activeContext) ?? ({} as Context);
   const span =
     guard('invocation.start', () =>
       currentTracer(SCOPE_NAME).startSpan(start.name, {
@@ -206,8 +219,8 @@ export function startInvocation(start: InvocationStart, answer: Answer): Invocat
         attributes: { ...governanceAttributesOf(start), ...start.attributes },
       }),
     ) ?? trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
-  const spanContext = guard('invocation.context', () => trace.setSpan(parent, span)) ?? parent;
-  const invocation = new Invocation(span, spanContext, answer);
+  const callContext = guard('invocation.context', () => trace.setSpan(activeContext(), span));
+  const invocation = new Invocation(span, callContext, answer);
   open.add(invocation);
   scheduleSweep();
   guard('invocation.input', () => {
@@ -256,7 +269,7 @@ const CAUSES_MAX = 5;
  * connection breaks, so an aborted signal alone does not show that the application wanted it.
  */
 export function errorEnding(error: unknown, signals: Signals = []): Ending {
-  return guard('invocation.classify', () => classify(error, signals)) ?? failed('_OTHER');
+  return guard('invocation.classify', () => classify(error, signals)) ?? UNTOLD;
 }
 
 function classify(error: unknown, signals: Signals): Ending {
@@ -329,14 +342,12 @@ export function watchIterator(
   hide(iterator, 'next', function (this: unknown, ...args: []) {
     reading.reads ??= guard('stream.reader', isReader) ?? false;
     const step = run(() => next.apply(this as AsyncIterator<unknown>, args));
-    if (reading.reads && invocation.isOpen) {
-      guard('stream.next', () => {
-        void step.then(
-          (result) => guard('stream.step', () => onStep(result)),
-          (error: unknown) => invocation.end(endingOf(error, signals)),
-        );
-      });
-    }
+    guard('stream.next', () => {
+      if (reading.reads !== true || !invocation.isOpen) return;
+      onSettled('stream.step', step, onStep, (error) =>
+        invocation.endError(error, signals, endingOf),
+      );
+    });
     return step;
   });
   for (const [name, method] of [

@@ -105,8 +105,10 @@ function endIfUnread(
   signal?.addEventListener(
     'abort',
     () => {
-      const ending = signalEnding(signals);
-      if (reading.iterator === undefined && ending !== undefined) invocation.end(ending);
+      guard('stream.abort', () => {
+        const ending = signalEnding(signals);
+        if (reading.iterator === undefined && ending !== undefined) invocation.end(ending);
+      });
     },
     { once: true },
   );

@@ -22,8 +22,8 @@ import {
   UNREAD,
   whenCollected,
 } from './invocation.ts';
-import { withContext } from './otel-api.ts';
-import { countProblem, guard } from './settings.ts';
+import { activeContext, withContext } from './otel-api.ts';
+import { countProblem, guard, onSettled } from './settings.ts';
 import { activate, type CallMessage, channelOf, listen } from './target.ts';
 
 /** A call whose answer can not be watched must not look complete. */
@@ -37,7 +37,7 @@ const BROKEN_OFF: Ending = {
 export function runWithin<Result>(invocation: Invocation, work: () => Result): Result {
   let outcome: { readonly value: Result } | { readonly error: unknown } | undefined;
   guard('watch.context', () =>
-    withContext(invocation.context, () => {
+    withContext(invocation.context ?? activeContext(), () => {
       // Kept apart from what the context manager itself might throw.
       try {
         outcome = { value: work() };
@@ -94,11 +94,13 @@ export function watchCall<Value>(
   try {
     result = runWithin(invocation, work);
   } catch (error) {
-    invocation.end(endingOf(error, signals));
+    guard('watch.error', () => invocation.endError(error, signals, endingOf));
     throw error;
   }
   const take = (value: Value): Value => guard('watch.result', () => succeeded(value)) ?? value;
-  const fail = (error: unknown): void => invocation.end(endingOf(error, signals));
+  const fail = (error: unknown): void => {
+    guard('watch.error', () => invocation.endError(error, signals, endingOf));
+  };
   if (result instanceof Promise && result.constructor === Promise) {
     return result.then(take, (error: unknown) => {
       fail(error);
@@ -106,7 +108,7 @@ export function watchCall<Value>(
     });
   }
   if (typeof property(result, 'then') === 'function') {
-    void (result as Promise<Value>).then(take, fail);
+    onSettled('watch.result', result as Promise<Value>, take, fail);
     return result;
   }
   return take(result as Value);
@@ -141,14 +143,14 @@ function readableOf<Chunk>(
         try {
           step = await reader.read();
         } catch (error) {
-          invocation.end(sdkErrorEnding(error, signals));
+          guard('watch.stream', () => invocation.endError(error, signals, sdkErrorEnding));
           throw error;
         }
         if (step.done) {
           guard('watch.stream', () => invocation.endStream(false, signalEnding(signals)));
           controller.close();
         } else {
-          invocation.chunk(step.value);
+          guard('watch.stream', () => invocation.chunk(step.value));
           controller.enqueue(step.value);
         }
       },
@@ -246,7 +248,7 @@ export function watchHooked(
     // By the member, since anything can be thrown.
     if ('error' in message) {
       const { errorEnding: endingOf = sdkErrorEnding, signals = [] } = call;
-      call.invocation.end(endingOf(message.error, signals));
+      call.invocation.endError(message.error, signals, endingOf);
       return;
     }
     guard(`${target}.result`, () => call.succeeded(message.result, message));

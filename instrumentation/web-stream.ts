@@ -12,14 +12,13 @@ import type {
 } from 'node:stream/web';
 import {
   BROKEN_OFF,
-  errorEnding,
   type Invocation,
   type Signals,
   signalEnding,
   watchIterator,
   whenCollected,
 } from './invocation.ts';
-import { guard } from './settings.ts';
+import { guard, onSettled } from './settings.ts';
 import {
   endUnread,
   never,
@@ -113,13 +112,13 @@ function tapOf(
   reading.iterator ??= new WeakRef(stream);
   const cancel = (reason: unknown): void => {
     guard('stream.pipe', () => {
-      if (reason instanceof Error) invocation.end(errorEnding(reason, signals));
+      if (reason instanceof Error) invocation.endError(reason, signals);
       else invocation.endStream(hasEnd(), signalEnding(signals) ?? BROKEN_OFF);
     });
   };
   const tap: Transformer & { cancel: (reason: unknown) => void } = {
     transform: (chunk: unknown, controller: TransformStreamDefaultController) => {
-      invocation.chunk(chunk);
+      guard('stream.pipe', () => invocation.chunk(chunk));
       controller.enqueue(chunk);
     },
     flush: () => {
@@ -136,12 +135,13 @@ function watchStep(
   signals: Signals,
   hasEnd: () => boolean,
 ): void {
-  void (step as Promise<ReadableStreamReadResult<unknown>>).then(
-    ({ done, value }) =>
-      guard('stream.step', () => {
-        if (done) invocation.endStream(hasEnd(), signalEnding(signals));
-        else invocation.chunk(value);
-      }),
-    (error: unknown) => invocation.end(errorEnding(error, signals)),
+  onSettled(
+    'stream.step',
+    step as Promise<ReadableStreamReadResult<unknown>>,
+    ({ done, value }) => {
+      if (done) invocation.endStream(hasEnd(), signalEnding(signals));
+      else invocation.chunk(value);
+    },
+    (error) => invocation.endError(error, signals),
   );
 }

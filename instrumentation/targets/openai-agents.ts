@@ -110,13 +110,15 @@ function subscribe(): void {
 /** A streamed run goes on after its result was given out; it says itself when it is done. */
 function watchRun(result: object, invocation: Invocation, signals: Signals): void {
   replace(result, '_done', (original, self, args) => {
-    const isCancelled = property(self, 'cancelled') === true;
-    if (isCancelled) invocation.end({ completion: 'aborted', detail: 'signal' });
-    else invocation.endWhole(self);
+    guard('agents.done', () => {
+      const isCancelled = property(self, 'cancelled') === true;
+      if (isCancelled) invocation.end({ completion: 'aborted', detail: 'signal' });
+      else invocation.endWhole(self);
+    });
     return original.apply(self, args);
   });
   replace(result, '_raiseError', (original, self, args) => {
-    invocation.end(sdkErrorEnding(args[0], signals));
+    guard('agents.error', () => invocation.endError(args[0], signals, sdkErrorEnding));
     return original.apply(self, args);
   });
 }
