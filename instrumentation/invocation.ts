@@ -33,7 +33,7 @@ import {
 import { absentOutput, type Input, inputAttributes } from './content.ts';
 import { governanceAttributesOf, SCOPE_NAME } from './governance.ts';
 import { activeContext, currentTracer } from './otel-api.ts';
-import { countEnd, countStart, currentSettings, guard, onSettled } from './settings.ts';
+import { countEnd, countStart, currentSettings, guard } from './settings.ts';
 
 /** What is known of a call before it is made. */
 export interface InvocationStart {
@@ -73,7 +73,8 @@ export const UNREAD: Ending = {
   completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABANDONED,
   detail: AIGOV_INVOCATION_DETAIL_VALUE_UNREAD,
 };
-const DROPPED: Ending = { completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABANDONED };
+/** Reading began and was dropped, or the answer can not be watched: neither must look complete. */
+export const DROPPED: Ending = { completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABANDONED };
 const FORGOTTEN: Ending = {
   completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABANDONED,
   detail: AIGOV_INVOCATION_DETAIL_VALUE_TIMEOUT,
@@ -90,7 +91,7 @@ const UNTOLD: Ending = {
   completion: AIGOV_INVOCATION_COMPLETION_VALUE_ERROR,
   errorType: '_OTHER',
 };
-const TRUNCATED: Ending = {
+export const TRUNCATED: Ending = {
   completion: AIGOV_INVOCATION_COMPLETION_VALUE_ERROR,
   detail: AIGOV_INVOCATION_DETAIL_VALUE_TRUNCATED,
   errorType: 'truncated',
@@ -305,80 +306,6 @@ function toldType(error: unknown): string | undefined {
   return [...told, property(body, 'type')].find(
     (type): type is string => typeof type === 'string' && TYPE.test(type),
   );
-}
-
-/** What {@link watchIterator} has to know. MUST NOT refer to the iterator: see {@link whenCollected}. */
-export interface IteratorWatch {
-  /** Whether this iterator is the one that reads; asked at its first `next`. */
-  readonly isReader: () => boolean;
-  /** Whether the end of the answer came by another way than the answer itself. */
-  readonly hasEnd: () => boolean;
-  readonly signals: Signals;
-  /** How the call ended if the iterator runs out and nothing said that the answer is at its end; truncated unless given. */
-  readonly runOut?: Ending;
-  /** How the call ended that an error ended; as {@link errorEnding} says unless given. */
-  readonly errorEnding?: (error: unknown, signals: Signals) => Ending;
-  /** Runs each `next`; as it comes unless given. MUST run the work exactly once. */
-  readonly run?: <Result>(work: () => Result) => Result;
-}
-
-/**
- * Watches the reading of a stream by way of its iterator, whose methods are replaced on the object itself: its class,
- * its prototype and the promises it gives out stay what they are.
- */
-export function watchIterator(
-  iterator: AsyncIterator<unknown>,
-  invocation: Invocation,
-  watch: IteratorWatch,
-): void {
-  const reading: Reading = { reads: undefined, invocation, hasEnd: watch.hasEnd };
-  const { next, return: close, throw: fail } = iterator;
-  const { hasEnd, isReader, signals, runOut = TRUNCATED, run = (work) => work() } = watch;
-  const { errorEnding: endingOf = errorEnding } = watch;
-  const onStep = (step: IteratorResult<unknown>): void => {
-    if (step.done === true) invocation.endStream(hasEnd(), signalEnding(signals) ?? runOut);
-    else invocation.chunk(step.value);
-  };
-  hide(iterator, 'next', function (this: unknown, ...args: []) {
-    reading.reads ??= guard('stream.reader', isReader) ?? false;
-    const step = run(() => next.apply(this as AsyncIterator<unknown>, args));
-    guard('stream.next', () => {
-      if (reading.reads !== true || !invocation.isOpen) return;
-      onSettled('stream.step', step, onStep, (error) =>
-        invocation.endError(error, signals, endingOf),
-      );
-    });
-    return step;
-  });
-  for (const [name, method] of [
-    ['return', close],
-    ['throw', fail],
-  ] as const) {
-    if (method === undefined) continue;
-    hide(iterator, name, function (this: unknown, ...args: [unknown?]) {
-      // Before the SDK hears of it, since it aborts its own controller in answer. An iterator that was never asked for
-      // anything is closed without an effect on the call, which stays unread.
-      if (reading.reads === true) {
-        guard('stream.close', () =>
-          invocation.endStream(hasEnd(), signalEnding(signals) ?? BROKEN_OFF),
-        );
-      }
-      return method.apply(this as AsyncIterator<unknown>, args);
-    });
-  }
-  whenCollected(iterator, reading, drop);
-}
-
-interface Reading {
-  /** Whether this iterator reads the answer; undefined until it is first asked. */
-  reads: boolean | undefined;
-  readonly invocation: Invocation;
-  readonly hasEnd: () => boolean;
-}
-
-/** An iterator that was never asked is no reading that was dropped: whoever watches the stream tells of that. */
-function drop({ reads, invocation, hasEnd }: Reading): void {
-  if (reads === true) invocation.endStream(hasEnd(), DROPPED);
 }
 
 /** Sets a property of an SDK's object that an application enumerating it does not see. */

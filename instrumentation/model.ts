@@ -21,10 +21,10 @@ import {
   property,
   startInvocation,
   UNREAD,
-  watchIterator,
   whenCollected,
 } from './invocation.ts';
 import { guard, onSettled } from './settings.ts';
+import { watchIterator } from './streams.ts';
 import { runWithin } from './watch.ts';
 
 export interface GovernedModelOptions<Arguments extends readonly unknown[]> {

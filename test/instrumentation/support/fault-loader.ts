@@ -28,7 +28,16 @@ Object.assign(globalThis, { sealspanFaults: faults, sealspanEnter: enter });
 const BLOCK = /\)(?:: .+)? (?:=> )?\{$/;
 /** What stands between the application and its SDK and calls on: whatever it does first, it does within a guard. */
 const SHELL =
-  /\b(?:hide|replace|wrap)\(|function \(this|^\s*(?:\} else )?(?:switch|if|for|while) |^export function (?:guard|countProblem|instrumentationStats)\b/;
+  /\b(?:hide|replace|wrap)\(|function \(this|pull: async|^ {4}(?:resolve|load): \(|^\s*(?:\} else )?(?:switch|if|for|while) |^export function (?:guard|countProblem|instrumentationStats)\b/;
+
+/** What does so in several steps: it calls on for the application, so that it can not be within a guard itself. */
+const SHELLS: ReadonlySet<string> = new Set([
+  'watchCall',
+  'runWithin',
+  'callModel',
+  'callPipeline',
+  'send',
+]);
 
 registerHooks({
   load: (url, context, next) => {
@@ -36,7 +45,11 @@ registerHooks({
     const file = /\/instrumentation\/((?:targets\/)?[a-z-]+)\.ts$/.exec(url)?.[1];
     if (file === undefined || loaded.source === undefined || url.includes('/test/')) return loaded;
     const lines = String(loaded.source).split('\n');
+    let name = '';
     const source = lines.map((line, index) => {
+      name = /^(?:export )?function (\w+)/.exec(line)?.[1] ?? name;
+      const isStart = /^(?:export )?function |^\)/.test(line);
+      if (isStart && SHELLS.has(name)) return line;
       // What begins with a guard does nothing outside of it.
       const isGuarded = /^\s*(?:return )?guard\(/.test(lines[index + 1] ?? '');
       if (!BLOCK.test(line) || SHELL.test(line) || isGuarded) return line;

@@ -19,6 +19,7 @@ interface Hooked {
   report(): unknown;
 }
 
+const ROUNDS_MAX = 100;
 /** After how long a case that a fault is tried in counts as one that never ends. */
 const HANG_MS = 5000;
 /** How many cases a fault of ours is tried in, the quickest first. */
@@ -76,6 +77,7 @@ process.stdout.write(JSON.stringify({ outcomes, spans, report, struck }), () => 
 
 /** What a case comes to. In a function of its own, so that nothing here holds what a case has dropped. */
 async function outcomeOf(run: Cases<unknown>[string]): Promise<unknown> {
+  const openBefore = hooked?.openCount() ?? 0;
   const seen = await (async () => {
     try {
       return { value: await run({ sdk, url }) };
@@ -83,7 +85,7 @@ async function outcomeOf(run: Cases<unknown>[string]): Promise<unknown> {
       return { error: describeError(error) };
     }
   })();
-  await settle();
+  await settle(openBefore);
   return { ...seen, unhandled: unhandled.splice(0) };
 }
 
@@ -113,13 +115,14 @@ async function strike(places: Faults): Promise<unknown> {
 }
 
 /** Waits until every call has ended, collecting garbage meanwhile: some calls end only then. */
-async function settle(): Promise<void> {
-  // A call that our own fault keeps open stays so.
-  const rounds = faults?.active === undefined ? 100 : 3;
-  for (let round = 0; round < rounds; round++) {
+async function settle(openBefore = 0): Promise<void> {
+  for (let round = 0; round < ROUNDS_MAX; round++) {
     for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
-    if ((hooked?.openCount() ?? 0) === 0 && round >= 2) return;
+    // A call that our own fault keeps open stays so.
+    const isStruck = faults !== undefined && faults.active !== undefined && faults.thrown > 0;
+    const isOpen = (hooked?.openCount() ?? 0) > openBefore;
+    if ((isStruck || !isOpen) && round >= 2) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
-    globalThis.gc?.();
+    if (isOpen) globalThis.gc?.();
   }
 }

@@ -338,10 +338,11 @@ export function describeMatrix(matrix: Matrix): void {
       const format = newest?.formats[0];
       if (newest === undefined || format === undefined) throw new Error('no version');
       const { struck = [] } = await runApp(matrix, newest, format, { FAULT: EACH });
-      expect(struck.length).toBeGreaterThan(PLACES_MIN);
-      const noticed = struck.filter(
-        ({ thrown, counted, seen }) =>
-          Object.keys(seen).length > 0 || thrown === 0 || counted === 0,
+      // Some are entered once, as when a package is loaded.
+      const tried = struck.filter(({ thrown }) => thrown > 0);
+      expect(tried.length).toBeGreaterThan(PLACES_MIN);
+      const noticed = tried.filter(
+        ({ counted, seen }) => counted === 0 || Object.keys(seen).length > 0,
       );
       expect(noticed).toEqual([]);
     },
