@@ -190,6 +190,33 @@ describe('while it is not carried out,', () => {
   );
 });
 
+test('what the log holds is read when something is asked for, and not before', async () => {
+  const disk = emptyDisk();
+  const sealed: HoldEvent[] = [{ name: 'hold', action: 'placed', id: 'a' }];
+  let readCount = 0;
+  const holds = new Holds({
+    files: disk,
+    dir: DIR,
+    sealed: async () => {
+      readCount++;
+      return sealed;
+    },
+    seal: (event) => sealed.push(event),
+    apply: async () => {},
+    onReport: () => {},
+  });
+  await holds.poll();
+  expect(readCount).toBe(0);
+  for (const request of [released('a'), placed('b')]) ask(disk, request);
+  await holds.poll();
+  expect(sealed.map(({ action, id }) => `${id} ${action}`)).toEqual([
+    'a placed',
+    'a released',
+    'b placed',
+  ]);
+  expect([readCount, holds.isHeld]).toEqual([1, true]);
+});
+
 test('ids that are on: placed, and not released since', () => {
   const event = (action: string, id: string): HoldEvent => ({ name: 'hold', action, id });
   const events = [

@@ -221,6 +221,33 @@ const firsts0 = (): number => {
   }
 };
 
+describe('an archive that segments were removed for', () => {
+  const refused = async (more: ConfigInput = {}): Promise<string> => {
+    const app = startAudited({ config: config(more), spanCount: 1, end: 'shutdown' });
+    processes.push(app);
+    const { code, errors } = await app.ended();
+    return code === 0 ? '' : errors;
+  };
+
+  test('and that lost them stops the writer, and says so', async () => {
+    for (let round = 0; round < 3; round++) await live(20);
+    expect(firsts()[0]).toBeGreaterThan(0);
+    for (const key of s3.objects.keys()) if (key.includes('/checkpoints/')) s3.objects.delete(key);
+    expect(await refused()).toMatch(
+      /records of example\.org\/claims\/0 were removed from .* since s3:/,
+    );
+  });
+
+  test('can be left for another, and taken up again', async () => {
+    for (let round = 0; round < 3; round++) await live(20);
+    const first = firsts()[0] ?? 0;
+    const archive = { directory: join(dir, 'elsewhere') };
+    for (let round = 0; round < 3; round++) expect(await refused({ archive })).toBe('');
+    expect(firsts()[0]).toBeGreaterThan(first);
+    expect(await refused()).toBe('');
+  });
+});
+
 describe('a legal hold', () => {
   const place: HoldRequest = { action: 'placed', id: 'case-7', by: 'legal' };
   const release: HoldRequest = { action: 'released', id: 'case-7' };

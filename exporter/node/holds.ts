@@ -72,8 +72,8 @@ export function takeHold(held: Set<string>, { action, id }: HoldEvent): void {
 export interface HoldsOptions {
   readonly files: Files;
   readonly dir: string;
-  /** All that the log holds of them. */
-  readonly sealed: Iterable<HoldEvent>;
+  /** All that the log holds of them; or how to find out, where nobody needs to know before something is asked for. */
+  readonly sealed: Iterable<HoldEvent> | (() => Promise<Iterable<HoldEvent>>);
   /** Seals one; throws where the log can not be written now. */
   readonly seal: (event: HoldEvent) => void;
   /** Puts a hold on all that is archived, or takes it off; throws where that is not done. */
@@ -83,7 +83,7 @@ export interface HoldsOptions {
 
 export class Holds {
   readonly #options: HoldsOptions;
-  readonly #held: Set<string>;
+  #held: Set<string> | undefined;
   /** Something was asked for and is not carried out: until it is, it may be a hold. */
   #isPending = false;
   #trouble: string | undefined;
@@ -91,12 +91,12 @@ export class Holds {
 
   constructor(options: HoldsOptions) {
     this.#options = options;
-    this.#held = holdsIn(options.sealed);
+    if (typeof options.sealed !== 'function') this.#held = holdsIn(options.sealed);
     this.#isPending = namesOf(options.files, options.dir).length > 0;
   }
 
   get isHeld(): boolean {
-    return this.#held.size > 0;
+    return this.#held !== undefined && this.#held.size > 0;
   }
 
   /** True where all that was asked for is sealed and carried out. */
@@ -127,7 +127,8 @@ export class Holds {
         if (request === undefined) {
           onReport(`${path} is no request for a hold, and was removed`);
         } else {
-          this.#seal(request);
+          this.#held ??= await this.#heldSoFar();
+          this.#seal(request, this.#held);
           // A crash before the request is removed: the next start finds the hold sealed, and applies it again.
           await apply(this.isHeld);
         }
@@ -143,13 +144,18 @@ export class Holds {
     }
   }
 
-  #seal({ action, id, by }: HoldRequest): void {
+  async #heldSoFar(): Promise<Set<string>> {
+    const { sealed } = this.#options;
+    return holdsIn(typeof sealed === 'function' ? await sealed() : sealed);
+  }
+
+  #seal({ action, id, by }: HoldRequest, held: Set<string>): void {
     const name = controlText(id);
     // Placed twice is placed; released without being placed is nothing.
-    if (this.#held.has(name) === (action === 'placed')) return;
+    if (held.has(name) === (action === 'placed')) return;
     const who = by === undefined ? {} : { by: controlText(by) };
     const event: HoldEvent = { name: 'hold', action, id: name, ...who };
     this.#options.seal(event);
-    takeHold(this.#held, event);
+    takeHold(held, event);
   }
 }

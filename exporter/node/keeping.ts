@@ -10,15 +10,15 @@ import { nodeFiles } from './files.ts';
 import { type HoldEvent, Holds } from './holds.ts';
 import { readIntents } from './intents.ts';
 import { causeOf } from './otlp-config.ts';
-import type { SealedEvents } from './place.ts';
+import { type SealedEvents, sealedEvents } from './place.ts';
 import { type ArchivedSegment, pruneSegments } from './prune.ts';
 
 export interface KeepingOptions {
   readonly dir: string;
   readonly origin: string;
   readonly archive: Archive | undefined;
-  /** What the log said when it was opened. */
-  readonly sealed: SealedEvents;
+  /** What the log said when it was opened; undefined where there is no archive, and nothing to be removed. */
+  readonly sealed: SealedEvents | undefined;
   readonly localDays: number | undefined;
   readonly seal: (event: HoldEvent) => void;
   /** First record that is not forwarded yet. */
@@ -38,13 +38,13 @@ export class Keeping {
   constructor(options: KeepingOptions) {
     this.#options = options;
     const { archive, sealed, dir, origin } = options;
-    for (const one of sealed.archived) {
+    for (const one of sealed?.archived ?? []) {
       if (one.receipt.archive === archive?.name) this.#archived.set(one.receipt.segment, one);
     }
     this.#holds = new Holds({
       files: nodeFiles,
       dir,
-      sealed: sealed.holds,
+      sealed: sealed?.holds ?? (async () => (await sealedEvents(dir)).holds),
       seal: options.seal,
       apply: async (isHeld) => {
         if (archive instanceof S3Archive) await archive.setLegalHolds(origin, isHeld);

@@ -50,6 +50,8 @@ export interface Place {
 const INSTANCE_COUNT_MAX = 1024;
 /** How long a start waits for an archive: without it, it seals and does not sign. */
 const COMPARE_DELAY_MS_MAX = 5_000;
+/** How long somebody who only asks whether there is a writer may have a lock; it is some microseconds. */
+const LOOK_MS_MAX = 20;
 
 /** Makes a directory and what leads to it; what is acknowledged in it must not be lost with its name (invariant 1). */
 function makeDurableTree(dir: string): void {
@@ -73,7 +75,7 @@ export function takePlace(config: SealingConfig): Place {
     const dir = join(config.dir, instance);
     try {
       makeDurableTree(dir);
-      const lock = takeLock(dir);
+      const lock = takeLock(dir, LOOK_MS_MAX);
       return lock === undefined ? undefined : { instance, dir, lock };
     } catch (error) {
       throw new StartRefusal(
@@ -266,6 +268,7 @@ export async function compareWithArchive(
 ): Promise<boolean> {
   const behind = (size: number): string =>
     `${origin}/checkpoints/${String(size).padStart(20, '0')}`;
+  const receiptSize = receipts.findLast((one) => one.archive === archive.name)?.size ?? 0;
   const signal = AbortSignal.timeout(COMPARE_DELAY_MS_MAX);
   let newest: ArchivedHead | undefined;
   try {
@@ -277,21 +280,23 @@ export async function compareWithArchive(
         signal,
       })) ??
       (await newestArchived(archive, origin, {
-        after: behind(receipts.findLast((one) => one.archive === archive.name)?.size ?? 0),
+        after: behind(receiptSize),
         signal,
       }));
   } catch {
     return false;
   }
-  if (newest === undefined) return true;
-  const archived = newest.checkpoint;
-  if (archived.size < prunedSize(dir)) {
+  const removedSize = prunedSize(dir);
+  if (newest === undefined || newest.checkpoint.size < removedSize) {
+    // Of an archive that came later, or was left for another, no more is expected.
+    if (removedSize === 0 || receiptSize === 0) return true;
     throw new StartRefusal(
       'damaged',
-      `${archive.name} has no checkpoint of ${origin} beyond ${archived.size} records, and ${prunedSize(dir)} were removed here since ` +
-        'it had them. Find out what became of the archive; this log must not be continued without it.',
+      `${removedSize} records of ${origin} were removed from ${dir} since ${archive.name} had them, and it has no checkpoint ` +
+        'of so many. Find out what became of it; without it, the log is not whole anywhere.',
     );
   }
+  const archived = newest.checkpoint;
   const own = await headAt(dir, archived.size);
   if (own !== undefined && equalBytes(own.root, archived.root)) return true;
   throw new StartRefusal(

@@ -140,8 +140,9 @@ class SealingThread {
     const { signer, keyCreated } = openSigner(config, place);
     const origin = signer.verifier.name;
     this.#archive = await this.#openArchive();
-    const sealed = await sealedEvents(place.dir);
-    const receipts = sealed.archived.map(({ receipt }) => receipt);
+    // Reads the whole log.
+    const sealed = this.#archive === undefined ? undefined : await sealedEvents(place.dir);
+    const receipts = sealed?.archived.map(({ receipt }) => receipt) ?? [];
     if (this.#archive !== undefined) {
       this.#maySign = await compareWithArchive(place.dir, this.#archive, origin, receipts);
       if (!this.#maySign) this.#compareLater(place.dir, this.#archive, origin, receipts);
@@ -213,7 +214,7 @@ class SealingThread {
     dir: string,
     origin: string,
     sealer: Sealer,
-    sealed: SealedEvents,
+    sealed: SealedEvents | undefined,
   ): Promise<void> {
     const { backend } = this.#config;
     if (backend !== undefined) {
@@ -262,7 +263,7 @@ class SealingThread {
             readSegmentCheckpoint(nodeFiles, dir, size) ?? readFileSync(join(dir, 'checkpoint'));
           return { size: Number(latin1(bytes).split('\n')[1]), bytes };
         },
-        receipts: sealed.archived.map(({ receipt }) => receipt),
+        receipts: sealed?.archived.map(({ receipt }) => receipt) ?? [],
         onReceipt: (receipt) => {
           // A log that is closed takes no receipt: the next start puts the segment again, finds it, and seals one.
           if (this.#closedSize !== undefined) return;

@@ -184,7 +184,7 @@ function rowsOf(
   return [
     row({
       id: 'J.rate',
-      what: `segments of 16 MiB with a checkpoint each, put once, locked, the lock read back`,
+      what: 'segments of 2 MiB with a checkpoint each, put once, locked, the lock read back',
       unit: 'MB/s',
       values: archived,
       floor: plain,

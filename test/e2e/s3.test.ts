@@ -168,7 +168,9 @@ for (const kind of SERVERS) {
           archive: { s3: { bucket, prefix: 'logs', endpoint, pathStyle: true } },
         } as const;
         const startedMs = performance.now();
-        const runs = Array.from({ length: SPAN_COUNT / SPANS_PER_RUN }, () => SPANS_PER_RUN);
+        const runs = Array.from({ length: Math.ceil(SPAN_COUNT / SPANS_PER_RUN) }, (_, at) =>
+          Math.min(SPANS_PER_RUN, SPAN_COUNT - at * SPANS_PER_RUN),
+        );
         // What was not archived when the service had no more time, the next start archives.
         for (const spanCount of [...runs, 0]) {
           const app = startAudited({ config, spanCount, end: 'shutdown' });
