@@ -3,7 +3,7 @@
  * Reads a log directory: whole for the verifier, record by record for those that follow it, headers alone for roots.
  * Checks nothing beyond what it needs to find its way; verifying is the log core's.
  */
-import { constants } from 'node:fs';
+import { constants, readSync } from 'node:fs';
 import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { splitPayload } from '../log/entries.ts';
@@ -23,6 +23,7 @@ import { nodeFiles } from './files.ts';
 import type { StoredRecord } from './forward.ts';
 import { nodePrimitives, sha256 } from './keys.ts';
 import { NOTHING_PRUNED, readPruned } from './prune.ts';
+import type { Waypoint } from './waypoint.ts';
 
 async function namesIn(path: string): Promise<string[]> {
   try {
@@ -173,7 +174,7 @@ export async function readRecordAt(
   if (name === undefined) return undefined;
   const file = await openRegular(join(dir, 'segments', name));
   try {
-    const found = await wholeHeaderAt(file, position);
+    const found = wholeHeaderAt(file, position);
     if (found === undefined) return undefined;
     const { header, headerBytes, storedStart } = found;
     const stored = await readRange(file, storedStart, header.storedByteLength);
@@ -215,9 +216,13 @@ interface HeaderAt {
 async function readHeaderAt(file: FileHandle, position: number): Promise<HeaderAt | undefined> {
   const buffer = Buffer.allocUnsafe(HEADER_BYTE_LENGTH_MAX);
   const { bytesRead } = await file.read(buffer, 0, buffer.length, position);
-  const end = headerEnd(buffer.subarray(0, bytesRead), 0);
+  return headerIn(buffer.subarray(0, bytesRead), position);
+}
+
+function headerIn(bytes: Uint8Array, position: number): HeaderAt | undefined {
+  const end = headerEnd(bytes, 0);
   if (end === undefined) return undefined;
-  const headerBytes = Uint8Array.prototype.slice.call(buffer, 0, end);
+  const headerBytes = Uint8Array.prototype.slice.call(bytes, 0, end);
   return { header: parseHeader(headerBytes), headerBytes, storedStart: position + end };
 }
 
@@ -233,16 +238,51 @@ export async function firstOrigin(dir: string): Promise<string | undefined> {
     throw error;
   }
   try {
-    return (await wholeHeaderAt(file, 0))?.header.log;
+    return wholeHeaderAt(file, 0)?.header.log;
   } finally {
     await file.close();
   }
 }
 
-/** The same where a crash may have torn what stands there: then the log ends. */
-async function wholeHeaderAt(file: FileHandle, position: number): Promise<HeaderAt | undefined> {
+/**
+ * Control records of the segments at or behind `begin`, in order; of all others only the headers are read. Ends where bytes
+ * are no record, as a crash leaves them.
+ */
+export async function* readControlRecords(
+  dir: string,
+  begin = 0,
+): AsyncGenerator<Frame, void, undefined> {
+  for (const name of await segmentNames(dir, Math.max(prunedSize(dir), begin))) {
+    const file = await openRegular(join(dir, 'segments', name));
+    try {
+      const { size } = await file.stat();
+      for (let at = 0; at < size; ) {
+        const found = wholeHeaderAt(file, at);
+        if (found === undefined) return;
+        const { header, headerBytes, storedStart } = found;
+        const end = storedStart + header.storedByteLength;
+        if (end > size) return;
+        if (header.kind === 'control') {
+          const stored = await readRange(file, storedStart, header.storedByteLength);
+          yield { header, headerBytes, stored, start: at, end };
+        }
+        at = end;
+      }
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+/**
+ * The same where a crash may have torn what stands there: then the log ends. Waits: of many thousands, each in turn, the
+ * waiting would cost more than the reading.
+ */
+function wholeHeaderAt(file: FileHandle, position: number): HeaderAt | undefined {
+  const buffer = Buffer.allocUnsafe(HEADER_BYTE_LENGTH_MAX);
+  const bytesRead = readSync(file.fd, buffer, 0, buffer.length, position);
   try {
-    return await readHeaderAt(file, position);
+    return headerIn(buffer.subarray(0, bytesRead), position);
   } catch (error) {
     if (error instanceof LogError) return undefined;
     throw error;
@@ -259,16 +299,24 @@ export function prunedSize(dir: string): number {
   return readPruned(nodeFiles, dir)?.size ?? 0;
 }
 
-/** Head of the first `size` records as they lie on disk; undefined where there are fewer, or they were pruned. */
-export async function headAt(dir: string, size: number): Promise<Head | undefined> {
+/** Head of the first `size` records as they lie on disk, or passed a waypoint; undefined where there are fewer, or they were pruned. */
+export async function headAt(
+  dir: string,
+  size: number,
+  waypoint?: Waypoint,
+): Promise<Head | undefined> {
+  const passed = waypoint?.headAt(size);
+  if (passed !== undefined) return passed;
   const pruned = readPruned(nodeFiles, dir) ?? NOTHING_PRUNED;
-  const tree = new Tree(sha256, pruned.size, pruned.peaks);
-  if (size === pruned.size && size > 0) return { size, root: tree.root() };
-  for (const name of await segmentNames(dir, pruned.size)) {
+  const further = waypoint?.at ?? pruned;
+  const from = further.size > pruned.size && further.size <= size ? further : pruned;
+  const tree = new Tree(sha256, from.size, from.peaks);
+  if (size === from.size && size > 0) return { size, root: tree.root() };
+  for (const name of await segmentNames(dir, from.size)) {
     const file = await openRegular(join(dir, 'segments', name));
     try {
       for (let at = 0; tree.size < size; ) {
-        const found = await wholeHeaderAt(file, at);
+        const found = wholeHeaderAt(file, at);
         if (found === undefined) break;
         tree.append(leafHash(sha256, found.headerBytes));
         at = found.storedStart + found.header.storedByteLength;
@@ -289,7 +337,7 @@ export async function sizeOf(dir: string): Promise<number> {
   const file = await openRegular(join(dir, 'segments', name));
   try {
     for (let at = 0; ; size++) {
-      const found = await wholeHeaderAt(file, at);
+      const found = wholeHeaderAt(file, at);
       if (found === undefined) return size;
       at = found.storedStart + found.header.storedByteLength;
     }

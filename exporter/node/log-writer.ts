@@ -32,6 +32,7 @@ import { forgetCuts, readRecovery, rememberCut } from './recovery.ts';
 import { keepSegmentCheckpoint } from './segment-checkpoints.ts';
 import { encodeSigning, judgeCheckpoint, parseSigning } from './signed-head.ts';
 import { Tail } from './tail.ts';
+import type { Waypoint } from './waypoint.ts';
 
 /** The log on disk contradicts itself or its own signatures: appending would vouch for what is not known. */
 export class DamagedLogError extends Error {
@@ -72,6 +73,8 @@ export interface LogWriterOptions {
   readonly signsSegments?: (() => boolean) | undefined;
   /** What to seal for the process that wrote before and did not close the log; asked at open, with its size. */
   readonly endOfRun?: ((size: number) => readonly ControlEvent[]) | undefined;
+  /** Where reading begins, and is to begin the next time; else at the beginning of the log. */
+  readonly waypoint?: Waypoint | undefined;
   /** Told, right before it is written, which index the `opened` record will have. */
   readonly onOpening?: ((index: number) => void) | undefined;
 }
@@ -200,11 +203,10 @@ export class LogWriter {
   /** Seals events of the writer itself. */
   appendControl(events: readonly ControlEvent[]): AppendedRecord {
     const timeMs = Math.max(this.#options.now(), this.#sealedMs);
-    return this.append(
-      'control',
-      WRITER_SOURCE,
-      events.map((event) => encodeControl(event, timeMs)),
-    );
+    const entries = events.map((event) => encodeControl(event, timeMs));
+    const record = this.append('control', WRITER_SOURCE, entries);
+    this.#options.waypoint?.hear(record.header.index, Date.parse(record.header.sealed), events);
+    return record;
   }
 
   /**
@@ -226,6 +228,7 @@ export class LogWriter {
     this.#checkpoint = { size: head.size, note };
     // A crash before this leaves digests of records that the signature vouches for: nobody looks at them.
     this.#tail?.clear();
+    this.#options.waypoint?.save();
   }
 
   /** Gives the files back. Seals nothing: `closed` and the last checkpoint are the sealer's to order. */
@@ -257,6 +260,7 @@ export class LogWriter {
       keepSegmentCheckpoint(this.#files, this.#options.dir, this.#tree.size, this.#checkpoint.note);
     }
     this.#segment = this.#tree.size;
+    this.#options.waypoint?.pass(this.#tree, this.#link);
     const path = join(this.#options.dir, SEGMENTS, segmentName(this.#segment));
     this.#file = this.#files.open(path, 'create');
     this.#byteLength = 0;
@@ -310,7 +314,7 @@ export class LogWriter {
     const tail = Tail.open(this.#files, dir, this.#options.signer, vouchedSize);
     this.#tail = tail;
     this.#beginBehindPruned();
-    // A crash while segments were removed leaves some that are in the tree already.
+    // Some are in the tree already.
     this.#readSegments(names.filter((name) => !(parseSegmentName(name)! < this.#tree.size)));
     const recovered: ControlEvent[] = this.#readRecovery();
     const { size } = this.#tree;
@@ -345,18 +349,20 @@ export class LogWriter {
     if (hasCut) forgetCuts(this.#files, dir);
   }
 
-  /** Goes on from what was removed. That it was so, the root that was signed at or behind it tells. */
+  /** Goes on from what was removed, or from further on. That it was so, the root that was signed at or behind it tells. */
   #beginBehindPruned(): void {
-    const pruned = readPruned(this.#files, this.#options.dir);
+    const { dir, resume, waypoint } = this.#options;
+    const pruned = readPruned(this.#files, dir);
     if (pruned === undefined) throw new DamagedLogError('pruned: not the head of a log');
-    this.#tree = new Tree(sha256, pruned.size, pruned.peaks);
-    this.#link = pruned.link;
+    const from = waypoint?.begin(pruned, this.#heads, resume !== undefined) ?? pruned;
+    this.#tree = new Tree(sha256, from.size, from.peaks);
+    this.#link = from.link;
     for (const { head, whose } of this.#heads) {
       // What is removed was archived under a checkpoint, so no signature is older.
       if (head.size < pruned.size) {
         throw new DamagedLogError(`pruned: ${pruned.size} records, but only ${head.size} ${whose}`);
       }
-      this.#compare(head, whose, 'pruned');
+      this.#compare(head, whose, from === pruned ? 'pruned' : 'waypoint');
     }
   }
 
@@ -377,6 +383,7 @@ export class LogWriter {
       const isLast = position === names.length - 1;
       const path = join(dir, SEGMENTS, name);
       this.#segment = this.#tree.size;
+      this.#options.waypoint?.pass(this.#tree, this.#link);
       if (isLast) this.#readLastSegment(path, name);
       else this.#readHeaders(path, name);
     }

@@ -11,7 +11,7 @@ import { splitPayload } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
 import { NOTE_BYTE_LENGTH_MAX } from '../log/limits.ts';
 import { type Checkpoint, parseCheckpoint, parseVerifier, type Verifier } from '../log/note.ts';
-import { type Frame, readFrames } from '../log/segment.ts';
+import type { Frame } from '../log/segment.ts';
 import type { Archive, ListOptions } from './archive.ts';
 import { nodeFiles, replaceFile } from './files.ts';
 import type { HoldEvent } from './holds.ts';
@@ -25,10 +25,11 @@ import {
   writeSecret,
 } from './keys.ts';
 import { type Lock, takeLock } from './lock.ts';
-import { headAt, prunedSize, readSegmentFiles, sizeOf } from './log-reader.ts';
+import { headAt, prunedSize, readControlRecords, sizeOf } from './log-reader.ts';
 import { causeOf } from './otlp-config.ts';
 import type { SealingConfig, StartFailure } from './protocol.ts';
 import type { ArchivedSegment } from './prune.ts';
+import type { Waypoint } from './waypoint.ts';
 
 /** A start that can not be: told to the person who starts the service, with the fix. */
 export class StartRefusal extends Error {
@@ -265,6 +266,7 @@ export async function compareWithArchive(
   archive: Archive,
   origin: string,
   receipts: readonly ReceiptEvent[],
+  waypoint?: Waypoint,
 ): Promise<boolean> {
   const behind = (size: number): string =>
     `${origin}/checkpoints/${String(size).padStart(20, '0')}`;
@@ -297,7 +299,7 @@ export async function compareWithArchive(
     );
   }
   const archived = newest.checkpoint;
-  const own = await headAt(dir, archived.size);
+  const own = await headAt(dir, archived.size, waypoint);
   if (own !== undefined && equalBytes(own.root, archived.root)) return true;
   throw new StartRefusal(
     'damaged',
@@ -317,27 +319,25 @@ export interface SealedEvents {
  * Receipts and legal holds that the log holds: how far the archiver is (invariant 10). Read before the log is opened, so what a crash tore
  * off its end is still there: receipts end before it, and opening the log judges it.
  */
-export async function sealedEvents(dir: string): Promise<SealedEvents> {
+export async function sealedEvents(dir: string, waypoint?: Waypoint): Promise<SealedEvents> {
   const archived: ArchivedSegment[] = [];
   const holds: HoldEvent[] = [];
-  for await (const { bytes } of readSegmentFiles(dir)) {
-    try {
-      for (const frame of readFrames(bytes)) {
-        for (const event of await eventsIn(frame)) {
-          if (event.name === 'hold') holds.push(event);
-          if (event.name !== 'receipt') continue;
-          archived.push({ receipt: event, receivedMs: Date.parse(frame.header.sealed) });
-        }
-      }
-    } catch {
-      break;
-    }
+  const take = (event: ControlEvent, sealedMs: number): void => {
+    if (event.name === 'hold') holds.push(event);
+    if (event.name === 'receipt') archived.push({ receipt: event, receivedMs: sealedMs });
+  };
+  for (const { event, sealedMs } of waypoint?.events ?? []) take(event, sealedMs);
+  for await (const frame of readControlRecords(dir, waypoint?.at.size)) {
+    const events = await eventsIn(frame).catch(() => undefined);
+    if (events === undefined) break;
+    const sealedMs = Date.parse(frame.header.sealed);
+    waypoint?.hear(frame.header.index, sealedMs, events);
+    for (const event of events) take(event, sealedMs);
   }
   return { archived, holds };
 }
 
 async function eventsIn({ header, stored }: Frame): Promise<ControlEvent[]> {
-  if (header.kind !== 'control') return [];
   const payload = await nodePrimitives.inflate(stored, header.payloadByteLength);
   return splitPayload(payload, 'control').map((entry) => parseControl(entry).event);
 }

@@ -23,7 +23,7 @@ import { specification } from '../support/processes.ts';
 import { otlpRequests } from '../support/spans.ts';
 
 export interface GrowthSpec {
-  readonly step: 'start' | 'start-archive' | 'seal' | 'index' | 'show' | 'prove';
+  readonly step: 'take-up' | 'start' | 'start-archive' | 'seal' | 'index' | 'show' | 'prove';
   readonly dir: string;
   readonly originBase: string;
   readonly traceId: string;
@@ -56,6 +56,12 @@ async function start(isArchived: boolean): Promise<void> {
     ...settings,
     archive: isArchived ? { directory: join(spec.dir, 'archive') } : 'off',
   });
+}
+
+/** A life of a writer that ends in order: it leaves what the next start goes by. */
+async function takeUp(): Promise<void> {
+  const audit = openAudit({ ...settings, archive: 'off' });
+  await audit.shutdown();
 }
 
 let sealMs = 0;
@@ -131,6 +137,7 @@ async function prove(): Promise<void> {
 }
 
 const steps: Readonly<Record<GrowthSpec['step'], () => Promise<void>>> = {
+  'take-up': takeUp,
   start: () => start(false),
   'start-archive': () => start(true),
   seal,
