@@ -22,13 +22,14 @@ import { findIndexed } from '../exporter/cli/indexed.ts';
 import type { TrustFile } from '../exporter/cli/trust.ts';
 import { splitRequest } from '../exporter/log/entries.ts';
 import { type Head, parseVerifier } from '../exporter/log/note.ts';
-import { segmentName } from '../exporter/log/segment.ts';
+import { readFrames, segmentName } from '../exporter/log/segment.ts';
 import { nodeFiles } from '../exporter/node/files.ts';
 import { generateKeyPem, parseSigner, sha256 } from '../exporter/node/keys.ts';
 import { takeLock } from '../exporter/node/lock.ts';
 import { headAt } from '../exporter/node/log-reader.ts';
 import { LogWriter } from '../exporter/node/log-writer.ts';
 import { pruneSegments } from '../exporter/node/prune.ts';
+import { encodeRecord } from '../exporter/node/record.ts';
 import { encodeOtlp } from './support/otlp-backend.ts';
 import { IN_PROCESS } from './support/small-log.ts';
 
@@ -385,6 +386,21 @@ describe('a log that changed under its index', () => {
       rmSync(log.dir, { recursive: true });
     }
   }, 60_000);
+
+  test('a record that was replaced by another one, well made but not the one signed: the log is read whole', async () => {
+    const log = copyOf(indexed);
+    const [, name] = readdirSync(join(log.dir, 'segments'));
+    const path = join(log.dir, 'segments', name!);
+    const bytes = readFileSync(path);
+    const last = [...readFrames(bytes)].at(-1)!;
+    const [trace] = [...log.sealed].find(([, records]) => records.includes(last.header.index))!;
+    const id = traceId(trace).toString('base64');
+    const spans = [{ name: 'forged', traceId: id, spanId: Buffer.alloc(8, 9).toString('base64') }];
+    const request = encodeOtlp('TracesData', { resourceSpans: [{ scopeSpans: [{ spans }] }] });
+    const { frame } = encodeRecord(last.header, splitRequest(request, 'traces'));
+    writeFileSync(path, Buffer.concat([bytes.subarray(0, last.start), frame]));
+    expect(typeof (await found(log, trace))).toBe('string');
+  });
 
   test('the segment of a record is gone: the log is read whole', async () => {
     const log = copyOf(indexed);

@@ -276,7 +276,8 @@ export class LogIndex {
 
   #load(origin: string): void {
     const bytes = this.#files.readAll(join(this.#folder, STATE));
-    const { success, data } = schema.safeParse(parseJson(bytes));
+    // Compiling what checks it would take longer than all else that there is to do.
+    const { success, data } = schema.safeParse(parseJson(bytes), { jitless: true });
     if (!success || data.log !== origin) throw new Misfit('there is none of this log');
     const { from, size } = data;
     const byteLength = (size - from) * POSITION_BYTE_LENGTH;

@@ -59,7 +59,7 @@ async function runStep(step: Step, dir: string, log: SyntheticLog, rounds: numbe
       found.push(await probe<GrowthFound>('growth', spec, { withinMs }));
     } catch (error) {
       if ((error as { killed?: boolean }).killed !== true) throw error;
-      return { found: [{ ms: withinMs, readBytes: 0 }], isWhole: false };
+      return { found: [{ ms: withinMs, cpuMs: 0, readBytes: 0 }], isWhole: false };
     }
     // What takes long needs no second opinion.
     if (found[0]!.ms > STEP_DELAY_MS / 10) break;
@@ -103,6 +103,7 @@ async function measure({ rounds, dir, say }: Context, sizes: readonly number[]):
     for (const { step, what, most } of STEPS) {
       say(`F: ${name} ${step}`);
       const { found, isWhole } = await runStep(step, logDir, log, ONCE.includes(step) ? 1 : rounds);
+      const cpu = median(found.map(({ cpuMs }) => cpuMs));
       const read = median(found.map(({ readBytes }) => readBytes));
       rows.push(
         row({
@@ -112,7 +113,7 @@ async function measure({ rounds, dir, say }: Context, sizes: readonly number[]):
           values: found.map(({ ms }) => ms),
           aim: most === undefined ? undefined : { most },
           note: isWhole
-            ? `${(read / 2 ** 20).toFixed(1)} MiB read`
+            ? `${(read / 2 ** 20).toFixed(2)} MiB read, ${cpu.toFixed(0)} ms of CPU`
             : 'not done by then: this is how long it was waited for',
         }),
       );

@@ -32,6 +32,8 @@ export interface GrowthSpec {
 
 export interface GrowthFound {
   readonly ms: number;
+  /** Of all threads. */
+  readonly cpuMs: number;
   /** Bytes that the process read meanwhile, where the system tells. */
   readonly readBytes: number;
 }
@@ -147,8 +149,10 @@ const steps: Readonly<Record<GrowthSpec['step'], () => Promise<void>>> = {
 };
 const before = readBytes();
 const startMs = performance.now();
+const startCpu = process.cpuUsage();
 await steps[spec.step]();
 const ms = spec.step === 'seal' ? sealMs : performance.now() - startMs;
-const found: GrowthFound = { ms, readBytes: readBytes() - before };
+const { user, system } = process.cpuUsage(startCpu);
+const found: GrowthFound = { ms, cpuMs: (user + system) / 1000, readBytes: readBytes() - before };
 console.log(JSON.stringify(found));
 process.exit(0);
