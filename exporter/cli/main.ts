@@ -10,6 +10,7 @@ import { causeOf } from '../node/otlp-config.ts';
 import { MissingPackageError } from '../node/s3-store.ts';
 import { VERSION } from '../node/version.ts';
 import { runArchiveTest } from './archive.ts';
+import { parseTime } from './completeness.ts';
 import { runDemo } from './demo.ts';
 import { runDoctor } from './doctor.ts';
 import { runGateway } from './gateway.ts';
@@ -48,35 +49,53 @@ function required(values: Values, name: string, example: string): string {
   return value;
 }
 
+/** A time in the spelling of records; undefined where none is asked for. */
+function time(values: Values, name: string): string | undefined {
+  const value = text(values, name);
+  const parsed = value === undefined ? undefined : parseTime(value);
+  if (value !== undefined && parsed === undefined) {
+    throw new UsageError(`--${name}: '${value}' is no time such as 2026-11-23T10:00:00Z`);
+  }
+  return parsed;
+}
+
 const DEFAULT_DIR = './sealspan-log';
 const TRACE_ID = /^[0-9a-f]{32}$/;
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   verify: {
     summary: 'say whether a log is whole and unchanged',
-    help: `sealspan verify [DIR | s3://BUCKET/PREFIX] [--trust FILE] [--json]
+    help: `sealspan verify [DIR | s3://BUCKET/PREFIX] [--trust FILE] [--from TIME] [--to TIME] [--json]
 
 Verifies every log in or below DIR (default ${DEFAULT_DIR}): each byte of each record, every link, the signatures.
 Without --trust the key beside the log is used, and the verdict says so: self-attested. Of an archive in S3 also all
-versions, delete markers and locks; its keys come from the trust file alone.
+versions, delete markers and locks; its keys come from the trust file alone. Of each process that made calls, also of those
+whose spans a gateway sealed, it says whether all its numbers arrived, and names those that did not.
 
   --trust FILE   your trust file: logs expected, their keys, the last heads seen, kept up to date
+  --from, --to   ask of a range of time (RFC 3339) whether it is complete; of a directory. All bytes are verified anyway
   --endpoint URL --region NAME --path-style   where the bucket is, unless the AWS variables say so
   --json         one JSON object on stdout
 
 exit 0 valid, 1 invalid, 2 usage, 3 incomplete, 4 unverifiable, 5 the outside world failed: no log could be read, or
 the trust file not written (the verdict is printed before)
 
-example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml`,
+example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml --from 2026-11-01T00:00:00Z`,
     options: {
       trust: { type: 'string' },
+      from: { type: 'string' },
+      to: { type: 'string' },
       endpoint: { type: 'string' },
       region: { type: 'string' },
       'path-style': { type: 'boolean' },
     },
     run: (values, [dir = DEFAULT_DIR], terminal) => {
       const how = { trustPath: text(values, 'trust'), isJson: values.json === true };
-      if (!dir.startsWith('s3://')) return runVerify({ dir, ...how }, terminal);
+      const range = { from: time(values, 'from'), to: time(values, 'to') };
+      if ((range.from ?? '') > (range.to ?? '~')) throw new UsageError('--from is behind --to');
+      if (!dir.startsWith('s3://')) return runVerify({ dir, range, ...how }, terminal);
+      if (range.from !== undefined || range.to !== undefined)
+        throw new UsageError('--from and --to ask about a directory, not about a bucket');
       const where = {
         url: dir,
         endpoint: text(values, 'endpoint'),

@@ -3,7 +3,7 @@
  * Cuts OTLP requests into entries, and recognises an entry: one span or log record with its resource, scope and
  * schema URLs, as OTLP of its own. Kept bytes are never re-encoded. FORMAT.md, "Entry" and "Walking a request".
  */
-import { LogError } from './errors.ts';
+import { LogError, type LogErrorCode } from './errors.ts';
 import {
   AMPLIFICATION_FACTOR,
   AMPLIFICATION_SLACK_BYTE_LENGTH,
@@ -67,6 +67,11 @@ const CHILD_TAG = 0x12;
 /** `instrumentation_library_spans` of old, which some decoders still know as a second home for spans. */
 const RETIRED_FIELD = 1000;
 
+/** What is wrong with the field that a cursor stands on. */
+function refusal(code: LogErrorCode, message: string, { tagStart }: FieldCursor): LogError {
+  return new LogError(code, message, tagStart);
+}
+
 /** Checks every known field below one message, to the last leaf. Unknown fields are kept and not looked into. */
 function checkMessage(
   bytes: Uint8Array,
@@ -81,10 +86,10 @@ function checkMessage(
     const wireType = type.wireTypes[cursor.number];
     if (wireType === undefined) continue;
     if (wireType !== cursor.wireType) {
-      throw new LogError(
+      throw refusal(
         'otlp.wire-type',
         `otlp: field ${cursor.number} has wire type ${cursor.wireType}`,
-        cursor.tagStart,
+        cursor,
       );
     }
     const nested = type.nested[cursor.number];
@@ -115,18 +120,14 @@ function readContainer(
   const cursor = new FieldCursor(bytes, start, end);
   while (cursor.next()) {
     if (cursor.number === RETIRED_FIELD) {
-      throw new LogError(
-        'otlp.field-number',
-        'otlp: field number 1000 is retired',
-        cursor.tagStart,
-      );
+      throw refusal('otlp.field-number', 'otlp: field number 1000 is retired', cursor);
     }
     if (cursor.number <= SCHEMA_URL_FIELD) {
       if (cursor.wireType !== LEN) {
-        throw new LogError(
+        throw refusal(
           'otlp.wire-type',
           `otlp: field ${cursor.number} has wire type ${cursor.wireType}`,
-          cursor.tagStart,
+          cursor,
         );
       }
       if (cursor.number === CHILD_FIELD) {
@@ -136,11 +137,7 @@ function readContainer(
       // protobufjs keeps the last of two resources, Python merges them: what a span's resource is must not depend on it.
       const bit = 1 << cursor.number;
       if ((seen & bit) !== 0) {
-        throw new LogError(
-          'otlp.repeated',
-          `otlp: field ${cursor.number} stands twice`,
-          cursor.tagStart,
-        );
+        throw refusal('otlp.repeated', `otlp: field ${cursor.number} stands twice`, cursor);
       }
       seen |= bit;
       if (cursor.number === CONTEXT_FIELD) {
@@ -175,10 +172,10 @@ export function splitRequest(bytes: Uint8Array, kind: PayloadKind): Uint8Array[]
   const top = new FieldCursor(bytes, 0, bytes.length);
   while (top.next()) {
     if (top.number !== 1 || top.wireType !== LEN) {
-      throw new LogError(
+      throw refusal(
         'otlp.top-level-field',
         `otlp: field ${top.number} at the top of a request`,
-        top.tagStart,
+        top,
       );
     }
     const resource = readContainer(bytes, top.valueStart, top.valueEnd, RESOURCE, 2);
@@ -262,52 +259,28 @@ export function itemOf(entry: Uint8Array, kind: PayloadKind): ItemRange {
     while (cursor.next()) {
       const isChild = entry[cursor.tagStart] === tag;
       if (child >= 0)
-        throw new LogError(
-          'otlp.not-an-entry',
-          'entry: something stands behind the child',
-          cursor.tagStart,
-        );
+        throw refusal('otlp.not-an-entry', 'entry: something stands behind the child', cursor);
       if (isChild) {
         child = cursor.valueStart;
         if (
           cursor.valueStart - cursor.tagStart - 1 !==
           varintByteLength(cursor.valueEnd - cursor.valueStart)
         ) {
-          throw new LogError(
-            'otlp.not-an-entry',
-            'entry: a container length is not minimal',
-            cursor.tagStart,
-          );
+          throw refusal('otlp.not-an-entry', 'entry: a container length is not minimal', cursor);
         }
         continue;
       }
       if (level === 0)
-        throw new LogError(
-          'otlp.top-level-field',
-          'entry: a foreign top-level field',
-          cursor.tagStart,
-        );
+        throw refusal('otlp.top-level-field', 'entry: a foreign top-level field', cursor);
       if (cursor.number === RETIRED_FIELD) {
-        throw new LogError(
-          'otlp.field-number',
-          'otlp: field number 1000 is retired',
-          cursor.tagStart,
-        );
+        throw refusal('otlp.field-number', 'otlp: field number 1000 is retired', cursor);
       }
       if (cursor.number > SCHEMA_URL_FIELD) continue;
       const bit = 1 << cursor.number;
       if (cursor.wireType !== LEN)
-        throw new LogError(
-          'otlp.wire-type',
-          'entry: a field has the wrong wire type',
-          cursor.tagStart,
-        );
+        throw refusal('otlp.wire-type', 'entry: a field has the wrong wire type', cursor);
       if ((seen & bit) !== 0)
-        throw new LogError(
-          'otlp.repeated',
-          `otlp: field ${cursor.number} stands twice`,
-          cursor.tagStart,
-        );
+        throw refusal('otlp.repeated', `otlp: field ${cursor.number} stands twice`, cursor);
       seen |= bit;
       if (cursor.number === CONTEXT_FIELD) {
         checkMessage(
@@ -338,10 +311,10 @@ export function splitPayload(payload: Uint8Array, kind: PayloadKind): Uint8Array
   const top = new FieldCursor(payload, 0, payload.length);
   while (top.next()) {
     if (entries.length === ENTRY_COUNT_MAX) {
-      throw new LogError(
+      throw refusal(
         'otlp.entry-count',
         `otlp: more than ${ENTRY_COUNT_MAX} entries in a payload`,
-        top.tagStart,
+        top,
       );
     }
     const entry = payload.subarray(top.tagStart, top.valueEnd);

@@ -61,11 +61,11 @@ function readStart(path: string): Uint8Array {
 /** What "refused" is here: which code of the page it has does not matter to a verdict. */
 class Refused extends Error {}
 
-function must(condition: boolean, what: string): asserts condition {
+export function must(condition: boolean, what: string): asserts condition {
   if (!condition) throw new Refused(what);
 }
 
-function accepts(work: () => void): boolean {
+export function accepts(work: () => void): boolean {
   try {
     work();
     return true;
@@ -121,7 +121,7 @@ interface Field {
 }
 
 /** All fields of a message, after "Every field looked at". */
-function fieldsOf(message: Buffer): Field[] {
+export function fieldsOf(message: Buffer): Field[] {
   const fields: Field[] = [];
   let at = 0;
 
@@ -174,7 +174,7 @@ function fieldsOf(message: Buffer): Field[] {
   return fields;
 }
 
-function lenField(number: number, body: Uint8Array): Buffer {
+export function lenField(number: number, body: Uint8Array): Buffer {
   const length: number[] = [];
   let rest = body.length;
   do {
@@ -283,11 +283,12 @@ function containerFields(bytes: Buffer): Field[] {
 
 // --------------------------------------------------------------------------------------------------- Record
 
-interface Header {
+export interface Header {
   readonly bytes: Buffer;
   readonly log: string;
   readonly index: number;
   readonly sourceKind: string;
+  readonly principal: string;
   readonly prev: Buffer;
   readonly sealed: string;
   readonly kind: Kind;
@@ -348,6 +349,7 @@ function parseHeader(bytes: Buffer): Header {
     log,
     index: integer(index),
     sourceKind,
+    principal,
     prev: hash(prev),
     sealed,
     kind,
@@ -435,18 +437,18 @@ const EVENTS: Readonly<Record<string, string>> = {
   coverage: 'target text, version? text, state text, detail? text',
 };
 
-interface Content {
+export interface Content {
   readonly entries: readonly Buffer[];
   readonly events: readonly ControlEvent[];
 }
 
-interface ControlEvent {
+export interface ControlEvent {
   readonly name: string;
   readonly attributes: ReadonlyMap<string, number | string | Buffer>;
 }
 
 /** The only field of a message, which must be LEN with this number and a minimal length. */
-function onlyChild(message: Buffer, number: number): Buffer {
+export function onlyChild(message: Buffer, number: number): Buffer {
   const [field, ...more] = fieldsOf(message);
   must(field !== undefined && more.length === 0, 'one field');
   return child(field, number);
@@ -483,7 +485,7 @@ function parseEvent(entry: Buffer): ControlEvent {
   return { name, attributes };
 }
 
-function parseValue(value: Buffer, type: string): number | string | Buffer {
+export function parseValue(value: Buffer, type: string): number | string | Buffer {
   if (type === 'count') {
     must(value[0] === 0x18, 'count');
     const [field, ...more] = fieldsOf(value);
@@ -509,10 +511,10 @@ function parseValue(value: Buffer, type: string): number | string | Buffer {
 // -------------------------------------------------------------------------------------------------- Numbers
 
 /** All numbers from the first to the second. */
-type Range = readonly [first: number, last: number];
+export type Range = readonly [first: number, last: number];
 
 /** A set of numbers, as ranges of adjacent ones; counts how many there were at most. */
-class Numbers {
+export class Numbers {
   ranges: Range[] = [];
   scattered = 0;
 
@@ -538,7 +540,7 @@ class Numbers {
 }
 
 /** The ranges in `open` of a `closed`; undefined for another text. */
-function rangesOf(open: string): Range[] | undefined {
+export function rangesOf(open: string): Range[] | undefined {
   if (open === '') return [];
   const ranges: Range[] = [];
   let before = 0;
@@ -557,7 +559,7 @@ function rangesOf(open: string): Range[] | undefined {
 }
 
 /** "The number of an entry". */
-function numberOf(entry: Buffer): number | undefined {
+export function numberOf(entry: Buffer): number | undefined {
   const [resourceSpans] = fieldsOf(entry);
   const scopeSpans = fieldsOf(resourceSpans!.body).at(-1);
   const span = fieldsOf(scopeSpans!.body).at(-1);
@@ -676,7 +678,11 @@ interface Head {
 }
 
 /** Verifies the files of a log after "Verifying". A vkey that the page refuses throws: it is the caller's. */
-export function naiveVerify(files: NaiveFiles, trust: NaiveTrust): NaiveReport {
+export function naiveVerify(
+  files: NaiveFiles,
+  trust: NaiveTrust,
+  onRecord: (header: Header, content: Content) => void = () => {},
+): NaiveReport {
   const found = new Set<string>();
   const live = trust.live === true;
   const folder = (prefix: string): [name: string, bytes: Buffer][] =>
@@ -758,6 +764,7 @@ export function naiveVerify(files: NaiveFiles, trust: NaiveTrust): NaiveReport {
       return;
     }
     hear(content.events, n);
+    onRecord(header, content);
     if (header.kind !== 'traces' || header.sourceKind !== 'in-process') return;
     for (const entry of content.entries) {
       const number = numberOf(entry);
