@@ -255,7 +255,13 @@ export function makeInstanceVectors(): InstanceVector[] {
     ['long', text('service.instance.id', 'a'.repeat(257))],
     ['utf-8', text('service.instance.id', 'ä')],
     ['not-minimal', f(9, f(1, 'service.instance.id'), Buffer.from('1284000a0161', 'hex'))],
-    ['value-first', f(9, f(2, f(1, 'a')), f(1, 'service.instance.id'))],
+    ['key-twice', f(9, f(1, 'service.instance.id'), f(1, 'service.instance.id'))],
+    ['more-behind', f(9, f(1, 'service.instance.id'), f(2, f(1, 'a')), f(4, 'x'))],
+    ['value-of-two', f(9, f(1, 'service.instance.id'), f(2, f(1, 'a'), f(1, 'b')))],
+    [
+      'fixed-behind',
+      f(9, f(1, 'service.instance.id'), f(2, f(1, 'a')), Buffer.from('2500000000', 'hex')),
+    ],
     ['in-event', f(11, f(3, f(1, 'service.instance.id'), f(2, f(1, 'a'))))],
   ];
   for (const [name, instance] of spelled) {
@@ -268,6 +274,26 @@ export function makeInstanceVectors(): InstanceVector[] {
     'the longest name there is',
     [sent([beat('a'.repeat(256), 1, CLOSED)])],
     `sender ${'a'.repeat(256)} closed complete`,
+  );
+  gateway(
+    'backwards',
+    'attributes whose value stands before the key, as some Collectors write them',
+    [
+      sent([
+        around(
+          Buffer.concat([
+            span('chat'),
+            f(9, f(2, f(1, 'a')), f(1, 'service.instance.id')),
+            f(9, f(2, Buffer.from('1802', 'hex')), f(1, 'aigov.sequence')),
+            f(9, f(2, Buffer.from('1802', 'hex')), f(1, 'aigov.heartbeat.highest')),
+            f(9, f(2, f(1, '')), f(1, 'aigov.heartbeat.open')),
+            f(9, f(2, Buffer.from('1864', 'hex')), f(1, 'aigov.heartbeat.interval_ms')),
+            f(9, f(2, f(1, 'closed')), f(1, 'aigov.heartbeat.state')),
+          ]),
+        ),
+      ]),
+    ],
+    'sender a closed incomplete 1 source.numbers',
   );
   gateway(
     'instance-first-of-two',

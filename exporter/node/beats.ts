@@ -44,7 +44,6 @@ const KEYS: ReadonlySet<string> = new Set([
   ATTR_AIGOV_HEARTBEAT_OPEN,
   ATTR_AIGOV_HEARTBEAT_STATE,
 ]);
-const KEY_LENGTHS: ReadonlySet<number> = new Set([...KEYS].map((key) => key.length));
 
 /** @param entry of a `traces` record that was verified */
 export function claimsOf(entry: Uint8Array): Claims {
@@ -82,43 +81,58 @@ function valuesOf(entry: Uint8Array): Map<string, string | number> {
   const span = new FieldCursor(entry, start, end);
   while (span.next()) {
     if (span.number !== SPAN_ATTRIBUTES) continue;
-    const keyLength = entry[span.valueStart + 1] ?? 0;
-    if (!KEY_LENGTHS.has(keyLength)) continue;
-    const keyStart = span.valueStart + 2;
-    const key = latin1(entry, keyStart, Math.min(keyStart + keyLength, span.valueEnd));
-    if (!KEYS.has(key) || values.has(key)) continue;
-    const attribute = entry.subarray(span.valueStart, span.valueEnd);
-    const value = valueIn(attribute, 2 + keyLength);
-    if (value === undefined || (typeof value === 'string' && !TEXT.test(value))) continue;
-    // What does not encode back to these bytes has another spelling, and counts for nothing.
-    if (equalBytes(encodeAttribute(key, value), attribute)) values.set(key, value);
+    const pair = pairIn(entry.subarray(span.valueStart, span.valueEnd));
+    if (pair === undefined || !KEYS.has(pair.key) || values.has(pair.key)) continue;
+    if (typeof pair.value === 'number' || TEXT.test(pair.value)) values.set(pair.key, pair.value);
   }
   return values;
 }
 
-function valueIn(attribute: Uint8Array, at: number): string | number | undefined {
-  const outer = new FieldCursor(attribute, at, attribute.length);
-  try {
-    if (!outer.next() || outer.number !== 2 || outer.wireType !== LEN) return undefined;
-    const inner = new FieldCursor(attribute, outer.valueStart, outer.valueEnd);
-    if (!inner.next()) return undefined;
-    const tag = attribute[inner.tagStart];
-    if (tag === TEXT_TAG) return latin1(attribute, inner.valueStart, inner.valueEnd);
-    if (tag !== COUNT_TAG) return undefined;
-    let count = 0;
-    for (let digit = inner.valueEnd - 1; digit >= inner.valueStart; digit--) {
-      count = count * 128 + (attribute[digit]! & 0x7f);
-    }
-    return Number.isSafeInteger(count) ? count : undefined;
-  } catch {
-    // The walker has no word on what stands behind a key: it may be anything.
-    return undefined;
-  }
+interface Pair {
+  readonly key: string;
+  readonly value: string | number;
 }
 
-/** `F(1, key) ‖ F(2, value)`. */
-function encodeAttribute(key: string, value: string | number): Uint8Array {
-  return concat(field(1, fromLatin1(key)), field(2, encodeValue(value)));
+/**
+ * An attribute that is nothing but a key and a text or a count, minimally spelled, in either order: some Collectors
+ * write backwards. Of bytes that are no UTF-8 each is a character.
+ */
+function pairIn(attribute: Uint8Array): Pair | undefined {
+  const fields = fieldsIn(attribute);
+  const key = fields.find(([number]) => number === 1)?.[1];
+  const body = fields.find(([number]) => number === 2)?.[1];
+  if (key === undefined || body === undefined || fields.length !== 2) return undefined;
+  const value = valueIn(body);
+  if (value === undefined) return undefined;
+  const keyField = field(1, key);
+  const valueField = field(2, encodeValue(value));
+  const isKeyFirst = fields[0]![0] === 1;
+  // What does not encode back to these bytes has another spelling, and counts for nothing.
+  const again = isKeyFirst ? concat(keyField, valueField) : concat(valueField, keyField);
+  return equalBytes(again, attribute) ? { key: latin1(key), value } : undefined;
+}
+
+/** Fields of a message that the walker let through, those that are LEN. */
+function fieldsIn(message: Uint8Array): (readonly [number: number, body: Uint8Array])[] {
+  const fields: (readonly [number, Uint8Array])[] = [];
+  const cursor = new FieldCursor(message, 0, message.length);
+  while (cursor.next()) {
+    if (cursor.wireType !== LEN) return [];
+    fields.push([cursor.number, message.subarray(cursor.valueStart, cursor.valueEnd)]);
+  }
+  return fields;
+}
+
+function valueIn(body: Uint8Array): string | number | undefined {
+  const cursor = new FieldCursor(body, 0, body.length);
+  if (!cursor.next()) return undefined;
+  if (body[0] === TEXT_TAG) return latin1(body, cursor.valueStart, cursor.valueEnd);
+  if (body[0] !== COUNT_TAG) return undefined;
+  let count = 0;
+  for (let digit = cursor.valueEnd - 1; digit >= cursor.valueStart; digit--) {
+    count = count * 128 + (body[digit]! & 0x7f);
+  }
+  return Number.isSafeInteger(count) ? count : undefined;
 }
 
 function encodeValue(value: string | number): Uint8Array {
@@ -129,6 +143,7 @@ function encodeValue(value: string | number): Uint8Array {
   return bytes;
 }
 
+/** `F(number, body)`. */
 function field(number: number, body: Uint8Array): Uint8Array {
   const head = new Uint8Array(1 + varintByteLength(body.length));
   head[0] = number * 8 + LEN;
@@ -146,11 +161,9 @@ export function serviceOf(entry: Uint8Array): string | undefined {
     const resource = new FieldCursor(entry, container.valueStart, container.valueEnd);
     while (resource.next()) {
       if (resource.number !== 1) continue;
-      const attribute = entry.subarray(resource.valueStart, resource.valueEnd);
-      const key = 'service.name';
-      if (latin1(attribute, 2, 2 + key.length) !== key) continue;
-      const value = valueIn(attribute, 2 + key.length);
-      return typeof value === 'string' ? utf8(value) : undefined;
+      const pair = pairIn(entry.subarray(resource.valueStart, resource.valueEnd));
+      if (pair?.key !== 'service.name') continue;
+      return typeof pair.value === 'string' ? utf8(pair.value) : undefined;
     }
   }
   return undefined;

@@ -3,19 +3,16 @@
  * A second answer on instances, written from FORMAT.md "Instances" alone, step by step. Keeps every record in memory.
  */
 import {
-  accepts,
   type Content,
   fieldsOf,
   type Header,
-  lenField,
   type NaiveFiles,
   Numbers,
   naiveVerify,
   numberOf,
-  onlyChild,
-  parseValue,
   type Range,
   rangesOf,
+  valueFor,
 } from './naive-verifier.ts';
 
 export interface NaiveInstance {
@@ -44,16 +41,11 @@ function claimOf(entry: Buffer, key: string, type: 'count' | 'text'): number | s
   const scopeSpans = fieldsOf(resourceSpans!.body).at(-1);
   const span = fieldsOf(scopeSpans!.body).at(-1);
   for (const { number, body } of fieldsOf(span!.body)) {
-    const start = lenField(1, Buffer.from(key));
-    if (number !== 9 || !body.subarray(0, start.length).equals(start)) continue;
+    if (number !== 9) continue;
     // The first that holds a text or a count, whichever it is.
-    for (const each of ['count', 'text'] as const) {
-      let value: number | string | Buffer | undefined;
-      const legal = accepts(() => {
-        value = parseValue(onlyChild(body.subarray(start.length), 2), each);
-      });
-      if (legal) return each === type ? (value as number | string) : undefined;
-    }
+    const count = valueFor(body, key, 'count');
+    const text = valueFor(body, key, 'text');
+    if (count !== undefined || text !== undefined) return type === 'count' ? count : text;
   }
   return undefined;
 }

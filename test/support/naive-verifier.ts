@@ -61,11 +61,11 @@ function readStart(path: string): Uint8Array {
 /** What "refused" is here: which code of the page it has does not matter to a verdict. */
 class Refused extends Error {}
 
-export function must(condition: boolean, what: string): asserts condition {
+function must(condition: boolean, what: string): asserts condition {
   if (!condition) throw new Refused(what);
 }
 
-export function accepts(work: () => void): boolean {
+function accepts(work: () => void): boolean {
   try {
     work();
     return true;
@@ -174,7 +174,7 @@ export function fieldsOf(message: Buffer): Field[] {
   return fields;
 }
 
-export function lenField(number: number, body: Uint8Array): Buffer {
+function lenField(number: number, body: Uint8Array): Buffer {
   const length: number[] = [];
   let rest = body.length;
   do {
@@ -448,7 +448,7 @@ export interface ControlEvent {
 }
 
 /** The only field of a message, which must be LEN with this number and a minimal length. */
-export function onlyChild(message: Buffer, number: number): Buffer {
+function onlyChild(message: Buffer, number: number): Buffer {
   const [field, ...more] = fieldsOf(message);
   must(field !== undefined && more.length === 0, 'one field');
   return child(field, number);
@@ -485,7 +485,7 @@ function parseEvent(entry: Buffer): ControlEvent {
   return { name, attributes };
 }
 
-export function parseValue(value: Buffer, type: string): number | string | Buffer {
+function parseValue(value: Buffer, type: string): number | string | Buffer {
   if (type === 'count') {
     must(value[0] === 0x18, 'count');
     const [field, ...more] = fieldsOf(value);
@@ -565,15 +565,30 @@ export function numberOf(entry: Buffer): number | undefined {
   const span = fieldsOf(scopeSpans!.body).at(-1);
   for (const { number, body } of fieldsOf(span!.body)) {
     if (number !== 9) continue;
-    const start = lenField(1, Buffer.from('aigov.sequence'));
-    if (!body.subarray(0, start.length).equals(start)) continue;
-    let sequence = 0;
+    const value = valueFor(body, 'aigov.sequence', 'count');
+    if (typeof value === 'number' && value >= 1) return value;
+  }
+  return undefined;
+}
+
+/** The value of an attribute of that key which is spelled as the page says, in either order. */
+export function valueFor(
+  attribute: Buffer,
+  key: string,
+  type: 'count' | 'text',
+): number | string | undefined {
+  const name = lenField(1, Buffer.from(key));
+  const bodies = [
+    attribute.subarray(0, name.length).equals(name) ? attribute.subarray(name.length) : undefined,
+    attribute.subarray(-name.length).equals(name) ? attribute.subarray(0, -name.length) : undefined,
+  ];
+  for (const body of bodies) {
+    if (body === undefined) continue;
+    let value: number | string | Buffer | undefined;
     const legal = accepts(() => {
-      const value = parseValue(onlyChild(body.subarray(start.length), 2), 'count');
-      must(typeof value === 'number' && value >= 1, 'number');
-      sequence = value;
+      value = parseValue(onlyChild(body, 2), type);
     });
-    if (legal) return sequence;
+    if (legal) return value as number | string;
   }
   return undefined;
 }
