@@ -176,7 +176,7 @@ const codes = (object: unknown): string[] =>
   (object as { findings: readonly { code: string }[] }).findings.map(({ code }) => code);
 
 describe('the command itself', () => {
-  const COMMANDS = ['verify', 'show', 'keygen', 'doctor', 'demo'];
+  const COMMANDS = ['verify', 'reconcile', 'show', 'keygen', 'doctor', 'demo'];
 
   test('without a command it tells them all, and that this was no use of it', () => {
     const { status, stdout, stderr } = run([]);
@@ -214,6 +214,10 @@ describe('the command itself', () => {
       ['verify', 's3://bucket', '--to', '2026-11-23T09:59:59Z'],
       '--from and --to ask about a directory',
     ],
+    [['reconcile', '.'], 'expected one of --jaeger URL, --tempo URL, --otlp FILE'],
+    [['reconcile', '.', '--otlp', 'a', '--tempo', 'b'], 'expected one of --jaeger URL'],
+    [['reconcile', '.', '--jaeger', 'there'], "--jaeger: 'there' is no http or https URL"],
+    [['reconcile', '.', '--otlp', 'a', '--keeps', '101'], '--keeps: 101 is no number of 0 to 100'],
     [['show', '.'], '--trace is missing; for example --trace 4bf92f35'],
     [['show', '--trace', 'xyz', '.'], "--trace: 'xyz' is not 32 hexadecimal digits"],
     [['keygen', '--out', 'key.pem'], '--origin is missing'],

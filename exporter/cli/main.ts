@@ -6,15 +6,18 @@
  */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { ConfigError } from '../node/config.ts';
+import type { TimeRange } from '../node/instances.ts';
 import { causeOf } from '../node/otlp-config.ts';
 import { MissingPackageError } from '../node/s3-store.ts';
 import { VERSION } from '../node/version.ts';
 import { runArchiveTest } from './archive.ts';
+import { type BackendReader, fileReader, jaegerReader, tempoReader } from './backend-reader.ts';
 import { parseTime } from './completeness.ts';
 import { runDemo } from './demo.ts';
 import { runDoctor } from './doctor.ts';
 import { runGateway } from './gateway.ts';
 import { runKeygen } from './keygen.ts';
+import { runReconcile } from './reconcile.ts';
 import { runRecover } from './recover.ts';
 import { runShow } from './show.ts';
 import { openTerminal, shownLines, type Terminal } from './terminal.ts';
@@ -59,6 +62,27 @@ function time(values: Values, name: string): string | undefined {
   return parsed;
 }
 
+function rangeOf(values: Values): TimeRange {
+  const range = { from: time(values, 'from'), to: time(values, 'to') };
+  if ((range.from ?? '') > (range.to ?? '~')) throw new UsageError('--from is behind --to');
+  return range;
+}
+
+/** The one backend that is named. */
+function readerOf(values: Values): BackendReader {
+  const given = (['jaeger', 'tempo', 'otlp'] as const).filter((name) => values[name] !== undefined);
+  const [kind] = given;
+  if (kind === undefined || given.length > 1) {
+    throw new UsageError('expected one of --jaeger URL, --tempo URL, --otlp FILE');
+  }
+  const place = required(values, kind, '');
+  if (kind === 'otlp') return fileReader(place);
+  if (!/^https?:/.test(place) || !URL.canParse(place)) {
+    throw new UsageError(`--${kind}: '${place}' is no http or https URL`);
+  }
+  return (kind === 'jaeger' ? jaegerReader : tempoReader)(new URL(place));
+}
+
 const DEFAULT_DIR = './sealspan-log';
 const TRACE_ID = /^[0-9a-f]{32}$/;
 
@@ -91,8 +115,7 @@ example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml --from 202
     },
     run: (values, [dir = DEFAULT_DIR], terminal) => {
       const how = { trustPath: text(values, 'trust'), isJson: values.json === true };
-      const range = { from: time(values, 'from'), to: time(values, 'to') };
-      if ((range.from ?? '') > (range.to ?? '~')) throw new UsageError('--from is behind --to');
+      const range = rangeOf(values);
       if (!dir.startsWith('s3://')) return runVerify({ dir, range, ...how }, terminal);
       if (range.from !== undefined || range.to !== undefined)
         throw new UsageError('--from and --to ask about a directory, not about a bucket');
@@ -103,6 +126,52 @@ example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml --from 202
         pathStyle: values['path-style'] === true,
       };
       return runVerifyArchive({ ...where, ...how }, terminal);
+    },
+  },
+  reconcile: {
+    summary: 'say what the log and a backend do not both have',
+    help: `sealspan reconcile [DIR] --jaeger URL | --tempo URL | --otlp FILE [--trust FILE] [--json]
+
+Compares the sealed spans of all logs in or below DIR (default ${DEFAULT_DIR}) with those of a backend, by their ids and
+both ways: what is sealed and not there, and what is there, is governed, and was never sealed. What sampling accounts for
+is counted apart. Reads only.
+
+  --jaeger URL   Jaeger's HTTP query API, such as http://localhost:16686
+  --tempo URL    Tempo's HTTP API, such as http://localhost:3200
+  --otlp FILE    lines of OTLP-JSON, as the Collector's file exporter writes them
+  --keeps PERCENT   how many of the traces a sampler before the backend keeps (default 100)
+  --from, --to   what was sealed then (RFC 3339); ask about no more than the backend still has
+  --trust FILE   as in verify
+  --json         one JSON object on stdout: agrees, verdict, sealed, found, explained, traces, counts, differences
+
+exit 0 nothing is unexplained, 3 something is, 1 and 4 as verify for the log, 2 usage, 5 the backend did not answer
+
+example: sealspan reconcile ./sealspan-log --jaeger http://localhost:16686 --keeps 10`,
+    options: {
+      jaeger: { type: 'string' },
+      tempo: { type: 'string' },
+      otlp: { type: 'string' },
+      keeps: { type: 'string' },
+      from: { type: 'string' },
+      to: { type: 'string' },
+      trust: { type: 'string' },
+    },
+    run: (values, [dir = DEFAULT_DIR], terminal) => {
+      const keeps = Number(text(values, 'keeps') ?? '100');
+      if (!(keeps >= 0 && keeps <= 100)) {
+        throw new UsageError(`--keeps: ${text(values, 'keeps')} is no number of 0 to 100`);
+      }
+      return runReconcile(
+        readerOf(values),
+        {
+          dir,
+          trustPath: text(values, 'trust'),
+          range: rangeOf(values),
+          keeps: keeps / 100,
+          isJson: values.json === true,
+        },
+        terminal,
+      );
     },
   },
   recover: {
@@ -268,7 +337,7 @@ example: sealspan demo --dir ./demo-log`,
 
 function overview(): string {
   const rows = Object.entries(COMMANDS).map(
-    ([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`,
+    ([name, { summary }]) => `  ${name.padEnd(9)} ${summary}`,
   );
   return `sealspan ${VERSION}: an audit log of AI decisions that a stranger can verify
 

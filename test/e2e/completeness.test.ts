@@ -13,8 +13,9 @@ import { stringify } from 'yaml';
 import type { InstanceReport } from '../../exporter/node/instances.ts';
 import { collector } from './collectors.ts';
 import { type Gateway, gateway } from './gateway.ts';
+import { jaeger } from './jaeger.ts';
 import { type Client, killAll, startClient, until } from './services.ts';
-import { collectorBinary, goVersion } from './tools.ts';
+import { collectorBinary, goVersion, jaegerBinary } from './tools.ts';
 
 const CLIENT = join(import.meta.dirname, 'clients/numbered.ts');
 const LISTED_COUNT = 16;
@@ -22,7 +23,7 @@ const LISTED_COUNT = 16;
 let work = '';
 beforeAll(() => {
   work = mkdtempSync(join(tmpdir(), 'sealspan-e2e-numbers-'));
-  if (goVersion() !== undefined) collectorBinary();
+  if (goVersion() !== undefined) for (const build of [collectorBinary, jaegerBinary]) build();
 });
 afterAll(async () => {
   await killAll();
@@ -205,6 +206,42 @@ describe.skipIf(goVersion() === undefined)('behind a real Collector', () => {
     expect(between.said()).toContain('sending queue is full');
     expect(await between.stop()).toBe(0);
     expect(await log.stop()).toBe(0);
+  });
+
+  test('reconciled with a real Jaeger: what went past the gateway is told, and nothing else', async () => {
+    const dir = join(work, 'reconcile');
+    const backend = await jaeger(join(dir, 'jaeger'));
+    await backend.start();
+    const log = await gateway(dir, { source: 'direct', backend: backend.endpoint });
+    await log.start();
+    const past = startNumbered(join(dir, 'past'), `http://${backend.endpoint}`);
+    await make(past, 3);
+    await past.finish();
+    const client = startNumbered(dir, `http://${log.endpoint}`);
+    await make(client, 200);
+    await client.finish();
+    expect(await log.stop()).toBe(0);
+    expect(log.verify()).toMatchObject({ status: 0, verdict: 'valid' });
+    let found = log.reconcile(backend.queryUrl);
+    await until('all are in Jaeger', 60_000, async () => {
+      await delay(500);
+      found = log.reconcile(backend.queryUrl);
+      return found.found === found.sealed;
+    });
+    expect(found.sealed).toBeGreaterThan(200);
+    const { unsealed, ...others } = found.differences;
+    expect(others).toEqual({ missing: [], absent: [], altered: [] });
+    expect(unsealed!.filter(({ name }) => name === 'chat')).toHaveLength(3);
+    expect(unsealed!.filter(({ name }) => name !== 'chat' && name !== 'heartbeat')).toEqual([]);
+    expect(found.status).toBe(3);
+    // A backend that has lost all lacks every trace.
+    await backend.kill();
+    await backend.start();
+    expect(log.reconcile(backend.queryUrl)).toMatchObject({
+      status: 3,
+      found: 0,
+      counts: { missing: 0, absent: found.sealed, unsealed: 0, altered: 0 },
+    });
   });
 
   test('that loses nothing: complete', async () => {
