@@ -188,6 +188,27 @@ describe('a waypoint', () => {
     writer.close();
   });
 
+  test('tells anew what is left, where most of it left', async () => {
+    const disk = written();
+    const names = disk.list(SEGMENTS)!;
+    const tree = new Tree(sha256);
+    let link = new Uint8Array();
+    for (const name of names.slice(0, -1)) {
+      for (const { headerBytes } of readFrames(disk.readAll(`${SEGMENTS}/${name}`)!)) {
+        link = Uint8Array.from(leafHash(sha256, headerBytes));
+        tree.append(link);
+      }
+      disk.remove(`${SEGMENTS}/${name}`);
+    }
+    const pruned = encodePruned({ size: tree.size, peaks: tree.peaks, link });
+    rewrite(disk, `${DIR}/pruned`, pruned);
+    const before = disk.readAll(`${DIR}/waypoint-told`)!.length;
+    live(open(disk).writer, 1);
+    expect(disk.readAll(`${DIR}/waypoint-told`)!.length).toBeLessThan(before);
+    const known = eventsFrom(disk);
+    expect(open(disk).events).toEqual(known);
+  });
+
   test('is not ahead of what is signed', () => {
     const disk = emptyDisk();
     const { writer } = open(disk);

@@ -27,8 +27,10 @@ export interface EventAt {
 
 const WAYPOINT = 'waypoint';
 const TOLD = 'waypoint-told';
-/** Hexadecimal SHA-256 and HMAC, each with its LF. */
-const END = /\ntold ([0-9]+) ([0-9a-f]{64})\n([0-9a-f]{64})\n$/;
+/** Heads, told and HMAC, each line with its LF; hashes of the last two in hexadecimal. */
+const END = /\n((?:head [^\n]+\n)*)told ([0-9]+) ([0-9a-f]{64})\n([0-9a-f]{64})\n$/;
+/** Segments whose heads are kept: an archive is seldom further behind. */
+const HEAD_COUNT_MAX = 256;
 
 export class Waypoint {
   readonly #files: Files;
@@ -40,9 +42,9 @@ export class Waypoint {
   #next: Removed | undefined;
   #isEnded = false;
   readonly #events: EventAt[] = [];
-  /** Heads at the beginnings of segments. */
+  /** Heads at the beginnings of the last segments. */
   readonly #roots = new Map<number, Hash>();
-  /** Lines that are in the file, its length and hash; and events and heads that are not. */
+  /** Length and hash of what was told; and lines of events that were not. */
   #told = { byteLength: 0, hash: createHash('sha256') };
   #untold: { readonly index: number; readonly line: string }[] = [];
 
@@ -105,9 +107,9 @@ export class Waypoint {
   pass(tree: Tree, link: Hash): void {
     const { size } = tree;
     if (size === 0 || size <= this.#at.size) return;
-    const root = tree.root();
-    this.#roots.set(size, root);
-    this.#untold.push({ index: size - 1, line: `head ${size} ${encodeBase64(root)}\n` });
+    this.#roots.set(size, tree.root());
+    const [oldest] = this.#roots.keys();
+    if (this.#roots.size > HEAD_COUNT_MAX && oldest !== undefined) this.#roots.delete(oldest);
     this.#next = { size, peaks: [...tree.peaks], link };
   }
 
@@ -119,7 +121,8 @@ export class Waypoint {
     try {
       this.#tell(next.size);
       const { byteLength, hash } = this.#told;
-      const text = `${latin1(encodePruned(next))}told ${byteLength} ${hash.copy().digest('hex')}\n`;
+      const heads = [...this.#roots].map(([size, root]) => `head ${size} ${encodeBase64(root)}\n`);
+      const text = `${latin1(encodePruned(next))}${heads.join('')}told ${byteLength} ${hash.copy().digest('hex')}\n`;
       const digest = createHmac('sha256', this.#key).update(text, 'latin1').digest('hex');
       replaceFile(this.#files, join(this.#dir, WAYPOINT), fromLatin1(`${text}${digest}\n`));
       this.#at = next;
@@ -153,7 +156,7 @@ export class Waypoint {
   #load(): void {
     const bytes = this.#files.readAll(join(this.#dir, WAYPOINT));
     const text = latin1(bytes ?? new Uint8Array());
-    const [end, toldLength, toldHash, digest] = END.exec(text) ?? [];
+    const [end, heads = '', toldLength, toldHash, digest] = END.exec(text) ?? [];
     if (end === undefined || digest === undefined) throw new Error('no waypoint');
     const signed = text.slice(0, -digest.length - 1);
     const own = createHmac('sha256', this.#key).update(signed, 'latin1').digest();
@@ -164,17 +167,24 @@ export class Waypoint {
     const hash = createHash('sha256').update(told);
     if (hash.copy().digest('hex') !== toldHash) throw new Error('not what was told');
     if (!this.#isContinued(at)) throw new Error('not of this log');
+    for (const line of heads.split('\n').slice(0, -1)) {
+      const [, size, root = ''] = line.split(' ');
+      this.#roots.set(Number(size), decodeBase64(root));
+    }
+    // What left with its segment is no longer said by the log.
     const removed = readPruned(this.#files, this.#dir)?.size ?? 0;
-    for (const line of latin1(told).split('\n')) {
-      const [what, number = '', data = ''] = line.split(' ');
-      if (what === 'head') this.#roots.set(Number(number), decodeBase64(data));
-      // What left with its segment is no longer said by the log.
-      if (what !== 'event' || Number(number) < removed) continue;
-      const { event, timeMs } = parseControl(decodeBase64(data));
-      this.#events.push({ index: Number(number), sealedMs: timeMs, event });
+    const lines = latin1(told).split('\n').slice(0, -1);
+    const left = lines.filter((line) => Number(line.split(' ')[1]) >= removed);
+    for (const line of left) {
+      const [, index, entry = ''] = line.split(' ');
+      const { event, timeMs } = parseControl(decodeBase64(entry));
+      this.#events.push({ index: Number(index), sealedMs: timeMs, event });
     }
     this.#at = at;
-    this.#told = { byteLength: told.length, hash };
+    if (left.length >= lines.length / 2) this.#told = { byteLength: told.length, hash };
+    // Most of it is of no use: it is told anew.
+    else
+      this.#untold = left.map((line) => ({ index: Number(line.split(' ')[1]), line: `${line}\n` }));
   }
 
   /** True where the segment that begins there is there, and goes on from it. */
