@@ -138,9 +138,7 @@ export class Waypoint {
     const lines = this.#untold.filter(isBefore).map(({ line }) => line);
     this.#untold = this.#untold.filter((line) => !isBefore(line));
     const bytes = fromLatin1(lines.join(''));
-    const path = join(this.#dir, TOLD);
-    const isThere = this.#files.list(this.#dir)?.includes(TOLD) === true;
-    const file = this.#files.open(path, isThere ? 'existing' : 'create');
+    const file = this.#files.open(join(this.#dir, TOLD), 'existing');
     try {
       this.#files.truncate(file, this.#told.byteLength);
       this.#files.append(file, bytes);
