@@ -88,11 +88,7 @@ function checkFields(cursor: FieldCursor, type: MessageType, depth: number): voi
     const wireType = type.wireTypes[cursor.number];
     if (wireType === undefined) continue;
     if (wireType !== cursor.wireType) {
-      refuse(
-        'otlp.wire-type',
-        `otlp: field ${cursor.number} has wire type ${cursor.wireType}`,
-        cursor.tagStart,
-      );
+      cursor.refuse('otlp.wire-type', `otlp: field ${cursor.number}: wire type ${cursor.wireType}`);
     }
     const nested = type.nested[cursor.number];
     if (nested === undefined) continue;
@@ -127,14 +123,13 @@ function readContainer(
   const cursor = new FieldCursor(bytes, start, end);
   while (cursor.next()) {
     if (cursor.number === RETIRED_FIELD) {
-      refuse('otlp.field-number', 'otlp: field number 1000 is retired', cursor.tagStart);
+      cursor.refuse('otlp.field-number', 'otlp: field number 1000 is retired');
     }
     if (cursor.number <= SCHEMA_URL_FIELD) {
       if (cursor.wireType !== LEN) {
-        refuse(
+        cursor.refuse(
           'otlp.wire-type',
-          `otlp: field ${cursor.number} has wire type ${cursor.wireType}`,
-          cursor.tagStart,
+          `otlp: field ${cursor.number}: wire type ${cursor.wireType}`,
         );
       }
       if (cursor.number === CHILD_FIELD) {
@@ -144,7 +139,7 @@ function readContainer(
       // protobufjs keeps the last of two resources, Python merges them: what a span's resource is must not depend on it.
       const bit = 1 << cursor.number;
       if ((seen & bit) !== 0) {
-        refuse('otlp.repeated', `otlp: field ${cursor.number} stands twice`, cursor.tagStart);
+        cursor.refuse('otlp.repeated', `otlp: field ${cursor.number} stands twice`);
       }
       seen |= bit;
       if (cursor.number === CONTEXT_FIELD) {
@@ -181,11 +176,7 @@ export function splitRequest(bytes: Uint8Array, kind: PayloadKind): Uint8Array[]
   const top = new FieldCursor(bytes, 0, bytes.length);
   while (top.next()) {
     if (top.number !== 1 || top.wireType !== LEN) {
-      refuse(
-        'otlp.top-level-field',
-        `otlp: field ${top.number} at the top of a request`,
-        top.tagStart,
-      );
+      top.refuse('otlp.top-level-field', `otlp: field ${top.number} at the top of a request`);
     }
     const resource = readContainer(bytes, top.valueStart, top.valueEnd, RESOURCE, 2);
     for (let s = 0; s < resource.children.length; s += 2) {
@@ -273,28 +264,27 @@ export function itemOf(entry: Uint8Array, kind: PayloadKind): ItemRange {
     while (cursor.next()) {
       const isChild = entry[cursor.tagStart] === tag;
       if (child >= 0)
-        refuse('otlp.not-an-entry', 'entry: something stands behind the child', cursor.tagStart);
+        cursor.refuse('otlp.not-an-entry', 'entry: something stands behind the child');
       if (isChild) {
         child = cursor.valueStart;
         if (
           cursor.valueStart - cursor.tagStart - 1 !==
           varintByteLength(cursor.valueEnd - cursor.valueStart)
         ) {
-          refuse('otlp.not-an-entry', 'entry: a container length is not minimal', cursor.tagStart);
+          cursor.refuse('otlp.not-an-entry', 'entry: a container length is not minimal');
         }
         continue;
       }
-      if (level === 0)
-        refuse('otlp.top-level-field', 'entry: a foreign top-level field', cursor.tagStart);
+      if (level === 0) cursor.refuse('otlp.top-level-field', 'entry: a foreign top-level field');
       if (cursor.number === RETIRED_FIELD) {
-        refuse('otlp.field-number', 'otlp: field number 1000 is retired', cursor.tagStart);
+        cursor.refuse('otlp.field-number', 'otlp: field number 1000 is retired');
       }
       if (cursor.number > SCHEMA_URL_FIELD) continue;
       const bit = 1 << cursor.number;
       if (cursor.wireType !== LEN)
-        refuse('otlp.wire-type', 'entry: a field has the wrong wire type', cursor.tagStart);
+        cursor.refuse('otlp.wire-type', 'entry: a field has the wrong wire type');
       if ((seen & bit) !== 0)
-        refuse('otlp.repeated', `otlp: field ${cursor.number} stands twice`, cursor.tagStart);
+        cursor.refuse('otlp.repeated', `otlp: field ${cursor.number} stands twice`);
       seen |= bit;
       if (cursor.number === CONTEXT_FIELD) {
         checkMessage(
@@ -324,11 +314,7 @@ export function splitPayload(payload: Uint8Array, kind: PayloadKind): Uint8Array
   const top = new FieldCursor(payload, 0, payload.length);
   while (top.next()) {
     if (entries.length === ENTRY_COUNT_MAX) {
-      refuse(
-        'otlp.entry-count',
-        `otlp: more than ${ENTRY_COUNT_MAX} entries in a payload`,
-        top.tagStart,
-      );
+      top.refuse('otlp.entry-count', `otlp: more than ${ENTRY_COUNT_MAX} entries in a payload`);
     }
     const entry = payload.subarray(top.tagStart, top.valueEnd);
     itemOf(entry, kind);

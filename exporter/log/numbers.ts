@@ -30,6 +30,10 @@ export class NumberRanges {
     return this.#isFull;
   }
 
+  get ranges(): readonly NumberRange[] {
+    return this.#ranges;
+  }
+
   /** Highest number seen; 0 before the first. */
   get highest(): number {
     return this.#ranges.at(-1)?.[1] ?? 0;

@@ -352,5 +352,6 @@ export function sealingConfig(config: Config): SealingConfig {
     backend: config.backend,
     archiveDirectory: config.archiveDirectory,
     archiveS3: config.archiveS3,
+    localDays: config.retention.localDays,
   };
 }
