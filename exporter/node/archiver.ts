@@ -29,8 +29,8 @@ export interface ArchiveReport {
 export interface ArchiverConfig {
   readonly archive: Archive;
   readonly origin: string;
-  /** Finished segments in order; those with a receipt may be left out. */
-  readonly finishedSegments: () => AsyncIterable<FinishedSegment>;
+  /** Finished segments in order, from the one that begins at `from` on; those with a receipt may be left out. */
+  readonly finishedSegments: (from: number) => AsyncIterable<FinishedSegment>;
   /**
    * A checkpoint that covers the first `size` records, if there is one: the one of exactly so many where it was kept,
    * since an archive that ends with a segment then verifies by itself; else the newest.
@@ -100,6 +100,8 @@ export function openArchiver(config: ArchiverConfig): Archiver {
   let behindBy = 0;
   let failureCount = 0;
   let cause: string | undefined;
+  /** All segments before this record are archived: a pass costs what is new, not what there is. */
+  let archivedTo = 0;
 
   /** What is wrong with one of our own files, in the pass under way. The other segments are archived all the same. */
   let localFailure: unknown;
@@ -170,9 +172,12 @@ export function openArchiver(config: ArchiverConfig): Archiver {
   const pass = async (): Promise<void> => {
     let left = 0;
     localFailure = undefined;
-    for await (const segment of config.finishedSegments()) {
+    for await (const segment of config.finishedSegments(archivedTo)) {
       const key = segmentKey(origin, segment.firstIndex);
-      if (archived.has(key)) continue;
+      if (archived.has(key)) {
+        if (left === 0) archivedTo = segment.nextIndex;
+        continue;
+      }
       left++;
       // Grows while a pass looks; shrinks only when one has looked at all.
       behindBy = Math.max(behindBy, left);
@@ -183,6 +188,7 @@ export function openArchiver(config: ArchiverConfig): Archiver {
       if (checkpoint === undefined || checkpoint.size < segment.nextIndex) continue;
       await archiveSegment(segment, checkpoint);
       if (archived.has(key)) left--;
+      if (left === 0) archivedTo = segment.nextIndex;
     }
     behindBy = left;
     if (localFailure !== undefined) throw localFailure;

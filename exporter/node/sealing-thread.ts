@@ -251,11 +251,12 @@ class SealingThread {
       this.#archiver = openArchiver({
         archive: this.#archive,
         origin,
-        finishedSegments: () =>
+        finishedSegments: (from) =>
           finishedSegments(
             dir,
             () => sealer.currentSegment,
             () => this.#closedSize,
+            from,
           ),
         checkpoint: (size) => {
           if (this.#checkpointSize < size) return undefined;
