@@ -35,10 +35,7 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
     'instrumentation/openai.test, sdks/anthropic.test, sdks/groq.test',
   ],
   ['instrumentation/targets/openai-chat.ts', 'instrumentation/openai.test'],
-  [
-    'instrumentation/targets/openai-common.ts',
-    'instrumentation/openai.test, and each test in sdks',
-  ],
+  ['instrumentation/targets/values.ts', 'instrumentation/openai.test, and each test in sdks'],
   ['instrumentation/targets/openai-responses.ts', 'instrumentation/openai.test'],
   [
     'instrumentation/api-client.ts',

@@ -47,6 +47,8 @@ export interface Place {
 const INSTANCE_COUNT_MAX = 1024;
 /** How long a start waits for an archive: without it, it seals and does not sign. */
 const COMPARE_DELAY_MS_MAX = 5_000;
+/** How long somebody who only asks whether there is a writer may have a lock; it is some microseconds. */
+const LOOK_MS_MAX = 20;
 
 /** Makes a directory and what leads to it; what is acknowledged in it must not be lost with its name (invariant 1). */
 function makeDurableTree(dir: string): void {
@@ -70,7 +72,7 @@ export function takePlace(config: SealingConfig): Place {
     const dir = join(config.dir, instance);
     try {
       makeDurableTree(dir);
-      const lock = takeLock(dir);
+      const lock = takeLock(dir, LOOK_MS_MAX);
       return lock === undefined ? undefined : { instance, dir, lock };
     } catch (error) {
       throw new StartRefusal(
