@@ -38,6 +38,8 @@ export interface ArchiverConfig {
   readonly checkpoint: (
     size: number,
   ) => { readonly size: number; readonly bytes: Uint8Array } | undefined;
+  /** What was in front of the segment that begins at `firstIndex`, where that was kept. */
+  readonly start?: (firstIndex: number) => Uint8Array | undefined;
   /** The receipts in the log: progress is what is sealed, not what a file beside it says (invariant 10). */
   readonly receipts: Iterable<Pick<ReceiptEvent, 'archive' | 'key'>>;
   /** Seals a receipt; the segment counts as archived once this resolves. */
@@ -75,6 +77,11 @@ export function segmentKey(origin: string, firstIndex: number): string {
 export function checkpointKey(origin: string, size: number, note: Uint8Array): string {
   const sha256 = createHash('sha256').update(note).digest();
   return `${origin}/checkpoints/${digits20(size)}-${encodeHex(sha256)}`;
+}
+
+/** `<origin>/starts/<index of the first record behind it, 20 digits>` */
+export function startKey(origin: string, firstIndex: number): string {
+  return `${origin}/starts/${digits20(firstIndex)}`;
 }
 
 function digits20(value: number): string {
@@ -125,6 +132,7 @@ export function openArchiver(config: ArchiverConfig): Archiver {
       return;
     }
     const { bytes } = checkpoint;
+    const start = config.start?.(segment.firstIndex);
     const objects: readonly ArchiveObject[] = [
       { key, content: { path: segment.path }, byteLength, sha256 },
       // A crash between the two leaves a segment without the proof of who sealed it; without a receipt both are put again.
@@ -134,6 +142,16 @@ export function openArchiver(config: ArchiverConfig): Archiver {
         byteLength: bytes.length,
         sha256: createHash('sha256').update(bytes).digest(),
       },
+      ...(start === undefined
+        ? []
+        : [
+            {
+              key: startKey(origin, segment.firstIndex),
+              content: { bytes: start },
+              byteLength: start.length,
+              sha256: createHash('sha256').update(start).digest(),
+            },
+          ]),
     ];
     let lock: string | undefined;
     for (const object of objects) {

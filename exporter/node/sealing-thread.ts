@@ -50,6 +50,7 @@ import {
 import { MissingPackageError } from './s3-store.ts';
 import { Sealer } from './sealer.ts';
 import { readSegmentCheckpoint, removeSegmentCheckpoints } from './segment-checkpoints.ts';
+import { readSegmentStart, removeSegmentStarts } from './segment-starts.ts';
 import { WRITER } from './version.ts';
 
 interface ThreadData {
@@ -264,6 +265,7 @@ class SealingThread {
             readSegmentCheckpoint(nodeFiles, dir, size) ?? readFileSync(join(dir, 'checkpoint'));
           return { size: Number(latin1(bytes).split('\n')[1]), bytes };
         },
+        start: (firstIndex) => readSegmentStart(nodeFiles, dir, firstIndex),
         receipts: sealed?.archived.map(({ receipt }) => receipt) ?? [],
         onReceipt: (receipt) => {
           // A log that is closed takes no receipt: the next start puts the segment again, finds it, and seals one.
@@ -271,6 +273,7 @@ class SealingThread {
           sealer.sealReceipt(receipt);
           this.#keeping?.received(receipt);
           removeSegmentCheckpoints(nodeFiles, dir, receipt.size);
+          removeSegmentStarts(nodeFiles, dir, receipt.size);
         },
         onReport: ({ code, cause }) => this.#report(`archive.${code}`, cause),
       });
