@@ -73,7 +73,7 @@ export const f = (number: number, ...parts: readonly (Uint8Array | string | numb
   return bytes(varint(number * 8 + 2), varint(body.length), body);
 };
 
-const span = (name: string): Buffer =>
+export const span = (name: string): Buffer =>
   bytes(
     f(1, Buffer.alloc(16, 0x4b)),
     f(2, Buffer.alloc(8, 0xf0)),
@@ -82,7 +82,7 @@ const span = (name: string): Buffer =>
   );
 const RESOURCE = f(1, f(1, f(1, 'service.name'), f(2, f(1, 'claims'))));
 const SCOPE = f(1, f(1, 'app'));
-const around = (...items: readonly Uint8Array[]): Buffer =>
+export const around = (...items: readonly Uint8Array[]): Buffer =>
   f(1, RESOURCE, f(2, SCOPE, ...items.map((item) => f(2, item))));
 const traces = (...names: readonly string[]): Uint8Array[] =>
   names.map((name) => around(span(name)));
@@ -202,7 +202,7 @@ const GAP: ControlEvent = {
   to: '2026-11-23T10:15:30.000Z',
   cause: 'the queue was full',
 };
-const RECOVERED: ControlEvent = {
+export const RECOVERED: ControlEvent = {
   name: 'recovered',
   segment: 0,
   offset: 500,
@@ -222,7 +222,7 @@ const RECEIPT: ControlEvent = {
   lock: 'none',
 };
 
-const control = (...events: Events): Draft => ({
+export const control = (...events: Events): Draft => ({
   kind: 'control',
   entries: (head, timeMs) =>
     events.map((event) => encodeControl(typeof event === 'function' ? event(head) : event, timeMs)),
@@ -232,11 +232,11 @@ const of = (kind: Draft['kind'], entries: readonly Uint8Array[], more?: Partial<
   entries: () => entries,
   ...more,
 });
-const opened = control(OPENED);
+export const opened: Draft = control(OPENED);
 const closed = control(CLOSED);
-const GATEWAY = {
+export const GATEWAY: { readonly source: RecordHeader['source'] } = {
   source: { kind: 'direct', principal: sha256(bytes('team')), policy: 'no-content' },
-} as const;
+};
 
 /** Six records in three segments, one of each sort. */
 export const WHOLE_DRAFTS: readonly (readonly Draft[])[] = [
@@ -245,12 +245,13 @@ export const WHOLE_DRAFTS: readonly (readonly Draft[])[] = [
   [closed],
 ];
 
-const closedAt = (
+export const closedAt = (
   highest: number,
   more?: Partial<ControlEvent & { name: 'closed' }>,
 ): ControlEvent => ({ name: 'closed', ...COUNTERS, highest, ...more }) as ControlEvent;
-const heartbeatAt = (highest: number): ControlEvent => ({ ...HEARTBEAT, highest }) as ControlEvent;
-const interrupted = (sequence: number, model?: string): ControlEvent => ({
+export const heartbeatAt = (highest: number): ControlEvent =>
+  ({ ...HEARTBEAT, highest }) as ControlEvent;
+export const interrupted = (sequence: number, model?: string): ControlEvent => ({
   name: 'interrupted',
   sequence,
   traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
@@ -258,14 +259,14 @@ const interrupted = (sequence: number, model?: string): ControlEvent => ({
   startedMs: START_MS,
   ...(model === undefined ? {} : { model }),
 });
-const gapOf = (first: number, last: number): ControlEvent =>
+export const gapOf = (first: number, last: number): ControlEvent =>
   ({ ...GAP, count: 1, first, last }) as ControlEvent;
 /** `aigov.sequence` as an attribute; a number is any varint. */
-const sequence = (number: number | bigint): Buffer =>
+export const sequence = (number: number | bigint): Buffer =>
   f(9, f(1, 'aigov.sequence'), f(2, 0x18, varint(number)));
 const numbered = (...numbers: readonly number[]): Uint8Array[] =>
   numbers.map((number) => around(bytes(span('chat'), sequence(number))));
-const calls = (...numbers: readonly number[]): Draft => of('traces', numbered(...numbers));
+export const calls = (...numbers: readonly number[]): Draft => of('traces', numbered(...numbers));
 const continued = (continues: number): Draft =>
   control((head) => ({ ...OPENED(head), continues }) as ControlEvent);
 
@@ -1786,7 +1787,10 @@ export function makeVectors(): Vector[] {
     ['text', false, f(9, f(1, 'aigov.sequence'), f(2, f(1, '1')))],
     ['double', false, f(9, f(1, 'aigov.sequence'), f(2, hex('21 000000000000f03f')))],
     ['bool', false, f(9, f(1, 'aigov.sequence'), f(2, hex('10 01')))],
-    ['value-first', false, f(9, f(2, hex('18 01')), f(1, 'aigov.sequence'))],
+    ['value-first', true, f(9, f(2, hex('18 01')), f(1, 'aigov.sequence'))],
+    ['value-first-zero', false, f(9, f(2, hex('18 00')), f(1, 'aigov.sequence'))],
+    ['key-and-key', false, f(9, f(1, 'aigov.sequence'), f(1, 'aigov.sequence'))],
+    ['key-alone', false, f(9, f(1, 'aigov.sequence'))],
     ['value-twice', false, f(9, f(1, 'aigov.sequence'), f(2, hex('18 01')), f(2, hex('18 01')))],
     ['member-twice', false, f(9, f(1, 'aigov.sequence'), f(2, hex('18 01 18 01')))],
     ['key-twice', false, f(9, f(1, 'aigov.sequence'), f(1, 'aigov.sequence'), f(2, hex('18 01')))],
@@ -1913,7 +1917,7 @@ export function makeVectors(): Vector[] {
 }
 
 /** One line for each member, so that a changed vector shows as one. */
-export function encodeVector(vector: Vector): string {
+export function encodeVector(vector: object): string {
   const members = Object.entries(vector).map(
     ([key, value]) => `  ${JSON.stringify(key)}: ${JSON.stringify(value)}`,
   );

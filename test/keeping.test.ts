@@ -90,7 +90,14 @@ function toldOf([status, json]: [number, unknown]): Told {
 }
 
 const verifyLocal = async (trustPath: string | undefined): Promise<Told> =>
-  toldOf(await told((terminal) => runVerify({ dir, trustPath, isJson: true }, terminal)));
+  toldOf(
+    await told((terminal) =>
+      runVerify(
+        { dir, trustPath, range: { from: undefined, to: undefined }, isJson: true },
+        terminal,
+      ),
+    ),
+  );
 
 const verifyStored = async (trustPath: string): Promise<Told> => {
   const { endpoint } = s3;

@@ -59,6 +59,8 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['exporter/node/archive-config.ts', 'config.test: every setting and refusal'],
   ['exporter/node/archive-locks.ts', 'archive-verify.test: every finding of a lock'],
   ['exporter/node/archive-report.ts', 'archive-verify.test: every finding there is'],
+  ['exporter/node/beats.ts', 'instances.test: every spelling that counts, and those that do not'],
+  ['exporter/cli/backend-reader.ts', 'reconcile.test, and e2e/completeness.test with Jaeger'],
   ['exporter/cli/recover.ts', 'successor.test'],
   ['exporter/node/s3-listing.ts', 'archive-s3.test, archive-verify.test: any number of pages'],
   ['exporter/cli/verify-archive.ts', 'archive-verify.test'],

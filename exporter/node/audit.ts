@@ -8,7 +8,7 @@ import { threadId } from 'node:worker_threads';
 import { ATTR_GEN_AI_REQUEST_MODEL } from '../../semconv/index.ts';
 import type { InterruptedEvent, WriterCounters } from '../log/control.ts';
 import { type Capture, type CaptureStats, createCapture, type Intent } from './capture.ts';
-import { type Config, type ConfigInput, readConfig } from './config.ts';
+import { type Config, ConfigError, type ConfigInput, readConfig } from './config.ts';
 import { nodeFiles } from './files.ts';
 import { JoinedSealing, offeredSealing, offerSealing } from './handover.ts';
 import { beginJournal, IntentJournal, type IntentRecord } from './intents.ts';
@@ -71,6 +71,9 @@ export function openAudit(input: ConfigInput = {}, hooks: AuditHooks = {}): Audi
 
 /** {@link openAudit} for a configuration that was read already. */
 export function openAuditWith(config: Config, hooks: AuditHooks = {}): Audit {
+  if (config.mode === 'remote') {
+    throw new ConfigError('mode: found "remote", which has no log; call openRemote');
+  }
   const onReport = hooks.onReport ?? (() => {});
   const sealing = new SealingClient(sealingConfig(config), onReport);
   const { meeting } = sealing;

@@ -121,7 +121,7 @@ interface Field {
 }
 
 /** All fields of a message, after "Every field looked at". */
-function fieldsOf(message: Buffer): Field[] {
+export function fieldsOf(message: Buffer): Field[] {
   const fields: Field[] = [];
   let at = 0;
 
@@ -283,11 +283,12 @@ function containerFields(bytes: Buffer): Field[] {
 
 // --------------------------------------------------------------------------------------------------- Record
 
-interface Header {
+export interface Header {
   readonly bytes: Buffer;
   readonly log: string;
   readonly index: number;
   readonly sourceKind: string;
+  readonly principal: string;
   readonly prev: Buffer;
   readonly sealed: string;
   readonly kind: Kind;
@@ -348,6 +349,7 @@ function parseHeader(bytes: Buffer): Header {
     log,
     index: integer(index),
     sourceKind,
+    principal,
     prev: hash(prev),
     sealed,
     kind,
@@ -436,12 +438,12 @@ const EVENTS: Readonly<Record<string, string>> = {
   coverage: 'target text, version? text, state text, detail? text',
 };
 
-interface Content {
+export interface Content {
   readonly entries: readonly Buffer[];
   readonly events: readonly ControlEvent[];
 }
 
-interface ControlEvent {
+export interface ControlEvent {
   readonly name: string;
   readonly attributes: ReadonlyMap<string, number | string | Buffer>;
 }
@@ -510,10 +512,10 @@ function parseValue(value: Buffer, type: string): number | string | Buffer {
 // -------------------------------------------------------------------------------------------------- Numbers
 
 /** All numbers from the first to the second. */
-type Range = readonly [first: number, last: number];
+export type Range = readonly [first: number, last: number];
 
 /** A set of numbers, as ranges of adjacent ones; counts how many there were at most. */
-class Numbers {
+export class Numbers {
   ranges: Range[] = [];
   scattered = 0;
 
@@ -539,7 +541,7 @@ class Numbers {
 }
 
 /** The ranges in `open` of a `closed`; undefined for another text. */
-function rangesOf(open: string): Range[] | undefined {
+export function rangesOf(open: string): Range[] | undefined {
   if (open === '') return [];
   const ranges: Range[] = [];
   let before = 0;
@@ -558,21 +560,36 @@ function rangesOf(open: string): Range[] | undefined {
 }
 
 /** "The number of an entry". */
-function numberOf(entry: Buffer): number | undefined {
+export function numberOf(entry: Buffer): number | undefined {
   const [resourceSpans] = fieldsOf(entry);
   const scopeSpans = fieldsOf(resourceSpans!.body).at(-1);
   const span = fieldsOf(scopeSpans!.body).at(-1);
   for (const { number, body } of fieldsOf(span!.body)) {
     if (number !== 9) continue;
-    const start = lenField(1, Buffer.from('aigov.sequence'));
-    if (!body.subarray(0, start.length).equals(start)) continue;
-    let sequence = 0;
+    const value = valueFor(body, 'aigov.sequence', 'count');
+    if (typeof value === 'number' && value >= 1) return value;
+  }
+  return undefined;
+}
+
+/** The value of an attribute of that key which is spelled as the page says, in either order. */
+export function valueFor(
+  attribute: Buffer,
+  key: string,
+  type: 'count' | 'text',
+): number | string | undefined {
+  const name = lenField(1, Buffer.from(key));
+  const bodies = [
+    attribute.subarray(0, name.length).equals(name) ? attribute.subarray(name.length) : undefined,
+    attribute.subarray(-name.length).equals(name) ? attribute.subarray(0, -name.length) : undefined,
+  ];
+  for (const body of bodies) {
+    if (body === undefined) continue;
+    let value: number | string | Buffer | undefined;
     const legal = accepts(() => {
-      const value = parseValue(onlyChild(body.subarray(start.length), 2), 'count');
-      must(typeof value === 'number' && value >= 1, 'number');
-      sequence = value;
+      value = parseValue(onlyChild(body, 2), type);
     });
-    if (legal) return sequence;
+    if (legal) return value as number | string;
   }
   return undefined;
 }
@@ -717,7 +734,11 @@ interface Head {
 }
 
 /** Verifies the files of a log after "Verifying". A vkey that the page refuses throws: it is the caller's. */
-export function naiveVerify(files: NaiveFiles, trust: NaiveTrust): NaiveReport {
+export function naiveVerify(
+  files: NaiveFiles,
+  trust: NaiveTrust,
+  onRecord: (header: Header, content: Content) => void = () => {},
+): NaiveReport {
   const found = new Set<string>();
   const live = trust.live === true;
   const folder = (prefix: string): [name: string, bytes: Buffer][] =>
@@ -815,6 +836,7 @@ export function naiveVerify(files: NaiveFiles, trust: NaiveTrust): NaiveReport {
       return;
     }
     hear(content.events, n);
+    onRecord(header, content);
     if (header.kind !== 'traces' || header.sourceKind !== 'in-process') return;
     for (const entry of content.entries) {
       const number = numberOf(entry);
