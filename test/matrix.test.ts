@@ -18,7 +18,7 @@ describe('the table', () => {
 
   it.each(COLUMNS)('%s has every case, and all went as they should', (title) => {
     const cells = readColumn(title);
-    expect(Object.keys(cells)).toEqual([...CASES]);
+    expect(Object.keys(cells).sort()).toEqual([...CASES].sort());
     for (const [row, cell] of Object.entries(cells)) {
       const [mark, ...notes] = cell.split('\n');
       expect([row, mark]).toEqual([row, expect.stringMatching(/^[✓–]$/)]);
