@@ -4,12 +4,13 @@
  * application registers, hooks the AI packages it loads, and stops the process rather than let it run unaudited.
  * Registers no OpenTelemetry global of its own while the application may still bring one.
  */
-import { realpathSync, writeSync } from 'node:fs';
+import { mkdirSync, realpathSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 import {
+  type AttachOutcome,
   type Audit,
   type AuditHooks,
   attach,
@@ -19,7 +20,9 @@ import {
   joinAudit,
   openAuditWith,
   openDigestKey,
+  openRemote,
   type Registration,
+  type Remote,
   readConfig,
   StartError,
   watchRegistration,
@@ -212,22 +215,36 @@ function loadSdk(): NodeSdkModule | undefined {
  * that nobody caught the audit hears of itself. A worker thread waits for its own spans, and leaves the rest to the main one.
  */
 function drainAtEnd(audit: Audit): void {
+  onNaturalEnd(
+    () => audit.capture.stats().ended,
+    () => (isMainThread ? audit.flushAtEnd() : audit.capture.flush()),
+  );
+  if (isMainThread) onLoneSignal(() => audit.closeSync());
+}
+
+/** Once for what there is: a flush keeps the loop going, and its end is announced again. */
+function onNaturalEnd(endedCount: () => number, flush: () => Promise<unknown>): void {
   let flushedCount = -1;
   process.on('beforeExit', () => {
-    // Once for what there is: a flush keeps the loop going, and its end is announced again.
-    const { ended } = audit.capture.stats();
+    const ended = endedCount();
     if (ended === flushedCount) return;
     flushedCount = ended;
-    void (isMainThread ? audit.flushAtEnd() : audit.capture.flush());
+    void flush();
   });
-  if (!isMainThread) return;
+}
+
+/** Ends the process as the signal would have without us, once `end` is done. */
+function onLoneSignal(end: () => void | Promise<void>): void {
   for (const signal of SIGNALS) {
     const onSignal = (): void => {
       if (process.listenerCount(signal) > 1) return;
-      audit.closeSync();
-      process.removeListener(signal, onSignal);
-      // What would have happened without us.
-      process.kill(process.pid, signal);
+      const goOn = (): void => {
+        process.removeListener(signal, onSignal);
+        process.kill(process.pid, signal);
+      };
+      const ending = end();
+      if (ending === undefined) goOn();
+      else void ending.then(goOn);
     };
     // Before all others: one of them that listens once is not counted any more when it has been called.
     process.prependListener(signal, onSignal);
@@ -235,9 +252,31 @@ function drainAtEnd(audit: Audit): void {
 }
 
 function start(audit: Audit): void {
-  const { config } = audit;
+  instrument(audit.config, (provider) => attach(provider, audit.capture));
+  sealCoverage(audit);
+  drainAtEnd(audit);
+}
+
+/** Without a log of its own: numbers for whoever verifies the gateway's. */
+function startRemote(config: Config): void {
+  const remote: Remote = openRemote({
+    heartbeatMs: config.heartbeatMs,
+    onGovernedStart: stampGovernance,
+  });
+  // For the key of digests alone.
+  mkdirSync(config.dir, { recursive: true, mode: 0o700 });
+  instrument(config, (provider) => remote.attach(provider));
+  onNaturalEnd(
+    () => remote.endedCount,
+    () => remote.close(),
+  );
+  if (isMainThread) onLoneSignal(() => remote.close());
+}
+
+/** Hooks the AI packages, and lets `join` have each provider that is registered. */
+function instrument(config: Config, attachTo: (provider: unknown) => AttachOutcome): void {
   const registration = watchRegistration((provider) => {
-    const outcome = attach(provider, audit.capture);
+    const outcome = attachTo(provider);
     if (outcome.status === 'refused') {
       tell(`spans of this provider are NOT recorded: ${outcome.reason}`);
     }
@@ -250,8 +289,6 @@ function start(audit: Audit): void {
     onFirstSpan: () => bringProvider(config, registration),
   });
   installHooks();
-  sealCoverage(audit);
-  drainAtEnd(audit);
 }
 
 /** Whether the program is a package manager, or our own command, which reads logs and writes none. */
@@ -280,6 +317,10 @@ function register(): void {
     }
     const config = readConfig(process.env);
     ({ failOpen } = config);
+    if (config.mode === 'remote') {
+      startRemote(config);
+      return;
+    }
     const audit = openProcessAudit(config);
     tellKey(audit);
     start(audit);

@@ -16,6 +16,7 @@ import { encodeCheckpointText, encodeNote, type Head } from '../exporter/log/not
 import type { FindingCode, Verdict } from '../exporter/log/report.ts';
 import { segmentName } from '../exporter/log/segment.ts';
 import { parseSigner, type Signer } from '../exporter/node/keys.ts';
+import { encodePruned } from '../exporter/node/prune.ts';
 
 export interface VectorTrust {
   readonly origin?: string | undefined;
@@ -72,7 +73,7 @@ export const f = (number: number, ...parts: readonly (Uint8Array | string | numb
   return bytes(varint(number * 8 + 2), varint(body.length), body);
 };
 
-const span = (name: string): Buffer =>
+export const span = (name: string): Buffer =>
   bytes(
     f(1, Buffer.alloc(16, 0x4b)),
     f(2, Buffer.alloc(8, 0xf0)),
@@ -81,7 +82,7 @@ const span = (name: string): Buffer =>
   );
 const RESOURCE = f(1, f(1, f(1, 'service.name'), f(2, f(1, 'claims'))));
 const SCOPE = f(1, f(1, 'app'));
-const around = (...items: readonly Uint8Array[]): Buffer =>
+export const around = (...items: readonly Uint8Array[]): Buffer =>
   f(1, RESOURCE, f(2, SCOPE, ...items.map((item) => f(2, item))));
 const traces = (...names: readonly string[]): Uint8Array[] =>
   names.map((name) => around(span(name)));
@@ -201,7 +202,7 @@ const GAP: ControlEvent = {
   to: '2026-11-23T10:15:30.000Z',
   cause: 'the queue was full',
 };
-const RECOVERED: ControlEvent = {
+export const RECOVERED: ControlEvent = {
   name: 'recovered',
   segment: 0,
   offset: 500,
@@ -221,7 +222,7 @@ const RECEIPT: ControlEvent = {
   lock: 'none',
 };
 
-const control = (...events: Events): Draft => ({
+export const control = (...events: Events): Draft => ({
   kind: 'control',
   entries: (head, timeMs) =>
     events.map((event) => encodeControl(typeof event === 'function' ? event(head) : event, timeMs)),
@@ -231,11 +232,11 @@ const of = (kind: Draft['kind'], entries: readonly Uint8Array[], more?: Partial<
   entries: () => entries,
   ...more,
 });
-const opened = control(OPENED);
+export const opened: Draft = control(OPENED);
 const closed = control(CLOSED);
-const GATEWAY = {
+export const GATEWAY: { readonly source: RecordHeader['source'] } = {
   source: { kind: 'direct', principal: sha256(bytes('team')), policy: 'no-content' },
-} as const;
+};
 
 /** Six records in three segments, one of each sort. */
 export const WHOLE_DRAFTS: readonly (readonly Draft[])[] = [
@@ -244,12 +245,13 @@ export const WHOLE_DRAFTS: readonly (readonly Draft[])[] = [
   [closed],
 ];
 
-const closedAt = (
+export const closedAt = (
   highest: number,
   more?: Partial<ControlEvent & { name: 'closed' }>,
 ): ControlEvent => ({ name: 'closed', ...COUNTERS, highest, ...more }) as ControlEvent;
-const heartbeatAt = (highest: number): ControlEvent => ({ ...HEARTBEAT, highest }) as ControlEvent;
-const interrupted = (sequence: number, model?: string): ControlEvent => ({
+export const heartbeatAt = (highest: number): ControlEvent =>
+  ({ ...HEARTBEAT, highest }) as ControlEvent;
+export const interrupted = (sequence: number, model?: string): ControlEvent => ({
   name: 'interrupted',
   sequence,
   traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
@@ -257,14 +259,14 @@ const interrupted = (sequence: number, model?: string): ControlEvent => ({
   startedMs: START_MS,
   ...(model === undefined ? {} : { model }),
 });
-const gapOf = (first: number, last: number): ControlEvent =>
+export const gapOf = (first: number, last: number): ControlEvent =>
   ({ ...GAP, count: 1, first, last }) as ControlEvent;
 /** `aigov.sequence` as an attribute; a number is any varint. */
-const sequence = (number: number | bigint): Buffer =>
+export const sequence = (number: number | bigint): Buffer =>
   f(9, f(1, 'aigov.sequence'), f(2, 0x18, varint(number)));
 const numbered = (...numbers: readonly number[]): Uint8Array[] =>
   numbers.map((number) => around(bytes(span('chat'), sequence(number))));
-const calls = (...numbers: readonly number[]): Draft => of('traces', numbered(...numbers));
+export const calls = (...numbers: readonly number[]): Draft => of('traces', numbered(...numbers));
 const continued = (continues: number): Draft =>
   control((head) => ({ ...OPENED(head), continues }) as ControlEvent);
 
@@ -301,6 +303,26 @@ const countOf = (log: SealedLog): number => log.segments.flat().length;
 /** Files of a log signed at `size`, by default at its end. */
 export function filesOf(log: SealedLog, size: number = countOf(log)): Files {
   return { ...segmentFiles(log.segments), checkpoint: checkpoint(log, size) };
+}
+
+/** What a writer leaves of the first records once their segments are removed. */
+function prunedFile(log: SealedLog, size: number): Uint8Array {
+  const leaves = log.segments.flat().map(({ header }) => leafHash(sha256, header));
+  const peaks: Uint8Array[] = [];
+  let at = 0;
+  for (let power = 2 ** 20; power >= 1; power /= 2) {
+    if (Math.floor(size / power) % 2 === 0) continue;
+    peaks.push(rootOf(sha256, leaves.slice(at, at + power)));
+    at += power;
+  }
+  return encodePruned({ size, peaks, link: leaves[size - 1]! });
+}
+/** Files of a log whose first `size` records were removed. */
+function prunedFiles(log: SealedLog, size: number, more: Files = {}): Files {
+  const files = Object.entries(filesOf(log));
+  const first = (path: string): number => Number(/([0-9]{20})\.seg$/.exec(path)?.[1] ?? size);
+  const kept = files.filter(([path]) => first(path) >= size);
+  return { ...Object.fromEntries(kept), pruned: prunedFile(log, size), ...more };
 }
 
 // ---------------------------------------------------------------------------------------------------- Cases
@@ -1313,6 +1335,20 @@ export function makeVectors(): Vector[] {
     '',
     lie(of('control', [killed(...call), killed(...call, text('model', 'gpt-5'))])),
   );
+  const hold = (...fields: readonly Uint8Array[]): Uint8Array =>
+    message(time, ...fields, f(12, 'hold'));
+  const placed = [text('action', 'placed'), text('id', 'case-7')];
+  valid(
+    'event-hold',
+    'a legal hold and its release, made by hand',
+    '',
+    lie(
+      of('control', [
+        hold(...placed, text('by', 'legal')),
+        hold(text('action', 'released'), text('id', 'case-7')),
+      ]),
+    ),
+  );
   const refused = [count('count', 2), text('cause', 'x'), text('source', 'direct')];
   valid(
     'event-refused',
@@ -1348,6 +1384,8 @@ export function makeVectors(): Vector[] {
       'closed-interrupted-text',
       message(time, ...counts, ranges, text('interrupted', '1'), f(12, 'closed')),
     ],
+    ['hold-without-id', hold(placed[0]!)],
+    ['hold-id-first', hold(placed[1]!, placed[0]!)],
     ['interrupted-without-ids', killed(call[0]!, call[3]!)],
     ['interrupted-model-first', killed(text('model', 'x'), ...call)],
     ['coverage-without-state', covered()],
@@ -1749,7 +1787,10 @@ export function makeVectors(): Vector[] {
     ['text', false, f(9, f(1, 'aigov.sequence'), f(2, f(1, '1')))],
     ['double', false, f(9, f(1, 'aigov.sequence'), f(2, hex('21 000000000000f03f')))],
     ['bool', false, f(9, f(1, 'aigov.sequence'), f(2, hex('10 01')))],
-    ['value-first', false, f(9, f(2, hex('18 01')), f(1, 'aigov.sequence'))],
+    ['value-first', true, f(9, f(2, hex('18 01')), f(1, 'aigov.sequence'))],
+    ['value-first-zero', false, f(9, f(2, hex('18 00')), f(1, 'aigov.sequence'))],
+    ['key-and-key', false, f(9, f(1, 'aigov.sequence'), f(1, 'aigov.sequence'))],
+    ['key-alone', false, f(9, f(1, 'aigov.sequence'))],
     ['value-twice', false, f(9, f(1, 'aigov.sequence'), f(2, hex('18 01')), f(2, hex('18 01')))],
     ['member-twice', false, f(9, f(1, 'aigov.sequence'), f(2, hex('18 01 18 01')))],
     ['key-twice', false, f(9, f(1, 'aigov.sequence'), f(1, 'aigov.sequence'), f(2, hex('18 01')))],
@@ -1777,11 +1818,106 @@ export function makeVectors(): Vector[] {
     verdict(`numbers-${name}`, says, codes.join(' '), log(opened, ...drafts));
   }
 
+  // Segments that were removed since an archive has them.
+  const numberedLog = sealDrafts(NUMBERED_DRAFTS);
+  const seenAt = (log: SealedLog, size: number): Partial<VectorTrust> => ({
+    minimum: { size, root: encodeBase64(log.headAt(size).root) },
+  });
+  const removal = (
+    name: string,
+    says: string,
+    files: Files,
+    seen: Partial<VectorTrust> | undefined,
+    codes = '',
+  ): void => {
+    if (seen === undefined)
+      unverifiable(`pruned-${name}`, says, `log.pruned ${codes}`.trim(), files);
+    else if (codes === '') valid(`pruned-${name}`, says, 'log.pruned-seen', files, seen);
+    else incomplete(`pruned-${name}`, says, `log.pruned-seen ${codes}`, files, seen);
+  };
+  removal('unseen', 'nobody saw them verified', prunedFiles(whole, 3), undefined);
+  removal('seen', 'a head behind them was seen', prunedFiles(whole, 3), seenAt(whole, 4));
+  removal(
+    'seen-exactly',
+    'the head at their end was seen',
+    prunedFiles(whole, 3),
+    seenAt(whole, 3),
+  );
+  unverifiable(
+    'pruned-seen-before',
+    'only a head among them was seen',
+    'log.pruned',
+    prunedFiles(whole, 3),
+    seenAt(whole, 2),
+  );
+  removal('twice', 'two segments were removed', prunedFiles(whole, 5), seenAt(whole, 6));
+  removal(
+    'half-way',
+    'a crash left a segment that was to be removed',
+    prunedFiles(whole, 5, { [SEG(3)]: honest[SEG(3)]! }),
+    seenAt(whole, 6),
+  );
+  removal(
+    'numbers',
+    'the numbers of a run whose beginning was removed are not summed',
+    prunedFiles(numberedLog, 6),
+    seenAt(numberedLog, 6),
+    'log.interrupted log.recovered',
+  );
+  removal('in-a-run', 'nor is its end', prunedFiles(numberedLog, 8), seenAt(numberedLog, 8));
+  const twoRuns = sealDrafts([
+    [opened, closed],
+    [opened, calls(2), control(closedAt(2))],
+  ]);
+  removal(
+    'run-begins',
+    'a run that begins behind them is summed',
+    prunedFiles(twoRuns, 2),
+    seenAt(twoRuns, 2),
+    'log.numbers',
+  );
+  unverifiable('pruned-all', 'nothing but them', 'log.empty log.pruned', {
+    pruned: prunedFile(whole, 6),
+    checkpoint: honest.checkpoint!,
+  });
+  const behind3 = prunedFiles(whole, 3);
+  const prunedText = Buffer.from(behind3.pruned as Uint8Array).toString('latin1');
+  for (const [name, text] of [
+    ['empty', ''],
+    ['no-end', prunedText.slice(0, -1)],
+    ['peak-missing', prunedText.replace(/[^\n]+\n$/, '')],
+    ['size-zero', prunedText.replace('\n3\n', '\n0\n')],
+    ['leading-zero', prunedText.replace('\n3\n', '\n03\n')],
+    ['blank', `${prunedText}\n`],
+  ] as const) {
+    const files = { ...behind3, pruned: bytes(text) };
+    invalid(
+      `pruned-${name}`,
+      'no such file: the log begins at 0',
+      'segment.name log.empty log.truncated',
+      files,
+    );
+  }
+  invalid('pruned-other-size', 'a lie about how many', 'log.pruned log.root record.link', {
+    ...behind3,
+    pruned: bytes(prunedText.replace('\n3\n', '\n5\n')),
+  });
+  const [, , , ...lines] = prunedText.split('\n');
+  for (const [name, from, codes] of [
+    ['other-link', prunedText.split('\n')[2]!, 'record.link'],
+    ['other-peak', lines[0]!, 'log.root'],
+  ] as const) {
+    invalid(`pruned-${name}`, 'a lie about what was there', `log.pruned ${codes}`, {
+      ...behind3,
+      pruned: bytes(prunedText.replace(from, HASH)),
+    });
+  }
+
   return [...vectors.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** One line for each member, so that a changed vector shows as one. */
-export function encodeVector(vector: Vector): string {
+export function encodeVector(vector: object): string {
   const members = Object.entries(vector).map(
     ([key, value]) => `  ${JSON.stringify(key)}: ${JSON.stringify(value)}`,
   );

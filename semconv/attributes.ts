@@ -98,6 +98,27 @@ export const ATTR_AIGOV_SUBJECT_REF = 'aigov.subject.ref';
 /** Number of the invocation in its process, counted from 1, set when it starts. */
 export const ATTR_AIGOV_SEQUENCE = 'aigov.sequence';
 
+/** Highest aigov.sequence that the process has given out, this heartbeat's own included. */
+export const ATTR_AIGOV_HEARTBEAT_HIGHEST = 'aigov.heartbeat.highest';
+
+/** Numbers given out of invocations that still run, as ascending ranges; empty without any. */
+export const ATTR_AIGOV_HEARTBEAT_OPEN = 'aigov.heartbeat.open';
+
+/** Governed spans that the process has started, heartbeats included. */
+export const ATTR_AIGOV_HEARTBEAT_STARTED = 'aigov.heartbeat.started';
+
+/** Governed spans that have ended of those started. */
+export const ATTR_AIGOV_HEARTBEAT_ENDED = 'aigov.heartbeat.ended';
+
+/** When the next heartbeat comes at the latest, in milliseconds. */
+export const ATTR_AIGOV_HEARTBEAT_INTERVAL_MS = 'aigov.heartbeat.interval_ms';
+
+/** Whether the process goes on. */
+export const ATTR_AIGOV_HEARTBEAT_STATE = 'aigov.heartbeat.state';
+export const AIGOV_HEARTBEAT_STATE_VALUE_RUNNING = 'running';
+export const AIGOV_HEARTBEAT_STATE_VALUE_CLOSED = 'closed';
+export const AIGOV_HEARTBEAT_STATE_VALUES = ['running', 'closed'] as const;
+
 /** The one terminal state of the invocation. */
 export const ATTR_AIGOV_INVOCATION_COMPLETION = 'aigov.invocation.completion';
 export const AIGOV_INVOCATION_COMPLETION_VALUE_COMPLETE = 'complete';

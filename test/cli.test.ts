@@ -17,7 +17,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { openTerminal, shown, shownJson, shownLines } from '../exporter/cli/terminal.ts';
 import { openTrustFile } from '../exporter/cli/trust.ts';
 import { findLogs, verifyDirectory } from '../exporter/cli/verify.ts';
@@ -176,7 +176,7 @@ const codes = (object: unknown): string[] =>
   (object as { findings: readonly { code: string }[] }).findings.map(({ code }) => code);
 
 describe('the command itself', () => {
-  const COMMANDS = ['verify', 'show', 'keygen', 'doctor', 'demo'];
+  const COMMANDS = ['verify', 'reconcile', 'show', 'keygen', 'doctor', 'demo'];
 
   test('without a command it tells them all, and that this was no use of it', () => {
     const { status, stdout, stderr } = run([]);
@@ -205,6 +205,19 @@ describe('the command itself', () => {
     [['verify', '--nonsense'], "Unknown option '--nonsense'"],
     [['verify', 'no-such-folder'], 'no-such-folder is no directory'],
     [['verify', '.', '--trust', 'no-such-file'], 'no-such-file: '],
+    [['verify', '.', '--from', 'noon'], "--from: 'noon' is no time such as 2026-11-23T10:00:00Z"],
+    [
+      ['verify', '.', '--from', '2026-11-23T10:00:00Z', '--to', '2026-11-23T09:59:59Z'],
+      '--from is behind --to',
+    ],
+    [
+      ['verify', 's3://bucket', '--to', '2026-11-23T09:59:59Z'],
+      '--from and --to ask about a directory',
+    ],
+    [['reconcile', '.'], 'expected one of --jaeger URL, --tempo URL, --otlp FILE'],
+    [['reconcile', '.', '--otlp', 'a', '--tempo', 'b'], 'expected one of --jaeger URL'],
+    [['reconcile', '.', '--jaeger', 'there'], "--jaeger: 'there' is no http or https URL"],
+    [['reconcile', '.', '--otlp', 'a', '--keeps', '101'], '--keeps: 101 is no number of 0 to 100'],
     [['show', '.'], '--trace is missing; for example --trace 4bf92f35'],
     [['show', '--trace', 'xyz', '.'], "--trace: 'xyz' is not 32 hexadecimal digits"],
     [['keygen', '--out', 'key.pem'], '--origin is missing'],
@@ -239,6 +252,11 @@ function unreadable(dir: string): { readonly dir: string } {
   return { dir };
 }
 
+const NO_INSTANCES = {
+  instances: [],
+  instanceCounts: { complete: 0, 'complete with declared gaps': 0, incomplete: 0 },
+};
+
 describe('verify', () => {
   test('a whole log, for people', () => {
     const { dir } = seal(newLog());
@@ -255,6 +273,8 @@ tail       not checked: no earlier head was given
 logs       not checked: no list of expected logs was given
 fork       fork after restore: not excluded
 witnesses  none
+instances  1 complete, from the beginning to the end
+instance   ${ORIGIN} 0: complete; no numbers; closed, heard from 2026-11-23T10:00:00.001Z to 2026-11-23T10:00:00.005Z, sealed by itself
 `,
     });
   });
@@ -287,6 +307,24 @@ witnesses  none
           claimedTo: '2026-11-23T10:00:00.005Z',
         },
         missing: [],
+        instances: [
+          {
+            kind: 'writer',
+            instance: '0',
+            log: ORIGIN,
+            service: null,
+            source: { kind: 'in-process', principal: null },
+            state: 'closed',
+            completeness: 'complete',
+            heardFrom: '2026-11-23T10:00:00.001Z',
+            heardTo: '2026-11-23T10:00:00.005Z',
+            highest: 0,
+            missing: { count: 0, ranges: '' },
+            declaredLost: 0,
+            findings: [],
+          },
+        ],
+        instanceCounts: { ...NO_INSTANCES.instanceCounts, complete: 1 },
       },
     });
   });
@@ -295,7 +333,7 @@ witnesses  none
     const dir = newFolder();
     expect(runJson(['verify', dir])).toEqual({
       status: 4,
-      object: { logs: [], verdict: 'unverifiable', missing: [] },
+      object: { logs: [], verdict: 'unverifiable', missing: [], ...NO_INSTANCES },
     });
     expect(run(['verify', dir]).stdout).toBe('verdict    UNVERIFIABLE (0 logs)\n');
   });
@@ -559,7 +597,12 @@ describe('verify with a trust file', () => {
     // With none of them there, nothing was checked.
     expect(runJson(['verify', newFolder(), '--trust', path])).toEqual({
       status: 4,
-      object: { logs: [], verdict: 'unverifiable', missing: [ORIGIN, 'loans/test/1'] },
+      object: {
+        logs: [],
+        verdict: 'unverifiable',
+        ...NO_INSTANCES,
+        missing: [ORIGIN, 'loans/test/1'],
+      },
     });
   });
 
@@ -998,7 +1041,21 @@ describe('colour', () => {
     process.stdout.isTTY = isTerminal;
     if (noColor === undefined) delete process.env.NO_COLOR;
     else process.env.NO_COLOR = noColor;
-    expect(openTerminal().good('VALID')).toBe(shown);
+    const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+    const { data, good, bold } = openTerminal();
+    data(good('VALID'));
+    // Nobody else has colours, and what is painted obeys nobody either.
+    data(`\u001b[32mVALID\u001b[0m ${good('\u001b[31m')} ${bold('x')}\nof two lines`);
+    const written = write.mock.calls.map(([text]) => text);
+    write.mockRestore();
+    const [painted, bolded] =
+      shown === 'VALID'
+        ? ['\\u001b[31m', 'x']
+        : ['\u001b[32m\\u001b[31m\u001b[0m', '\u001b[1mx\u001b[0m'];
+    expect(written).toEqual([
+      `${shown}\n`,
+      `\\u001b[32mVALID\\u001b[0m ${painted} ${bolded}\nof two lines\n`,
+    ]);
   });
 });
 

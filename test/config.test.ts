@@ -258,7 +258,10 @@ describe('what can not be, is refused with place, found and expected', () => {
   const backend = 'backend:\n  endpoint: http://localhost:4318\n';
 
   test.each<readonly [yaml: string, message: string]>([
-    ['mode: fast', 'F:1: mode: found "fast", Invalid option: expected one of "group"|"sync"'],
+    [
+      'mode: fast',
+      'F:1: mode: found "fast", Invalid option: expected one of "group"|"sync"|"remote"',
+    ],
     [
       '# first\n\nheartbeatMs: soon',
       'F:3: heartbeatMs: found "soon", Invalid input: expected number, received string',
@@ -337,6 +340,10 @@ describe('what can not be, is refused with place, found and expected', () => {
       'F:1: retention.maximumDays: found 1000, expected at least minimumDays, 1096',
     ],
     [
+      'archive: off\nretention: { localDays: 7 }',
+      'retention.localDays: found 7, expected none without an `archive`: nothing is removed that no archive has',
+    ],
+    [
       'segment: { ageMsMax: 1 }',
       'F:1: segment.ageMsMax: found 1, Too small: expected number to be >=100',
     ],
@@ -347,7 +354,7 @@ describe('what can not be, is refused with place, found and expected', () => {
     ['governance:\n  system:\n    id: ""', 'F:3: governance.system.id: found "", is empty'],
     [
       'mode: fast\nheartbeatMs: 5',
-      'F:1: mode: found "fast", Invalid option: expected one of "group"|"sync"\n' +
+      'F:1: mode: found "fast", Invalid option: expected one of "group"|"sync"|"remote"\n' +
         'F:2: heartbeatMs: found 5, Too small: expected number to be >=100',
     ],
     ['- a', 'F:1: found a list, expected settings'],
@@ -371,7 +378,7 @@ describe('what can not be, is refused with place, found and expected', () => {
   test.each<readonly [Env, string]>([
     [
       { SEALSPAN_MODE: 'fast' },
-      'SEALSPAN_MODE: mode: found "fast", Invalid option: expected one of "group"|"sync"',
+      'SEALSPAN_MODE: mode: found "fast", Invalid option: expected one of "group"|"sync"|"remote"',
     ],
     [
       { SEALSPAN_HEARTBEAT_MS: 'soon' },

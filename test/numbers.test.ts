@@ -168,7 +168,9 @@ describe('aigov.sequence of an entry', () => {
     ['true', attribute('aigov.sequence', Uint8Array.of(0x10, 1))],
     ['a value twice in one', attribute('aigov.sequence', int(7, 0x18, 8))],
     ['a value twice', f(9, f(1, 'aigov.sequence'), f(2, int(7)), f(2, int(8)))],
-    ['a value before its key', f(9, f(2, int(7)), f(1, 'aigov.sequence'))],
+    ['a value before another key', f(9, f(2, int(7)), f(1, 'aigov.sequencf'))],
+    ['a key before its key', f(9, f(1, 'aigov.sequence'), f(1, 'aigov.sequence'))],
+    ['a zero before its key', f(9, f(2, int(0)), f(1, 'aigov.sequence'))],
     ['no value', f(9, f(1, 'aigov.sequence'))],
     ['an empty value', f(9, f(1, 'aigov.sequence'), f(2))],
     ['an empty value, and a foreign field', f(9, f(1, 'aigov.sequence'), f(2), int(7))],
@@ -181,6 +183,8 @@ describe('aigov.sequence of an entry', () => {
     const [entry] = splitRequest(entryOf(field), 'traces');
     expect(sequenceOf(entry!)).toBe(undefined);
     expect(sequenceOf(entryOf(attribute('aigov.sequence', int(...MAX))))).toBe(2 ** 53 - 1);
+    const backwards = f(9, f(2, int(7)), f(1, 'aigov.sequence'));
+    expect(sequenceOf(entryOf(backwards))).toBe(7);
   });
 });
 

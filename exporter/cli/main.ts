@@ -6,14 +6,19 @@
  */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { ConfigError } from '../node/config.ts';
+import type { TimeRange } from '../node/instances.ts';
 import { causeOf } from '../node/otlp-config.ts';
 import { MissingPackageError } from '../node/s3-store.ts';
 import { VERSION } from '../node/version.ts';
 import { runArchiveTest } from './archive.ts';
+import { type BackendReader, fileReader, jaegerReader, tempoReader } from './backend-reader.ts';
+import { parseTime } from './completeness.ts';
 import { runDemo } from './demo.ts';
 import { runDoctor } from './doctor.ts';
 import { runGateway } from './gateway.ts';
+import { runHold } from './hold.ts';
 import { runKeygen } from './keygen.ts';
+import { runReconcile } from './reconcile.ts';
 import { runRecover } from './recover.ts';
 import { runShow } from './show.ts';
 import { openTerminal, shownLines, type Terminal } from './terminal.ts';
@@ -48,35 +53,73 @@ function required(values: Values, name: string, example: string): string {
   return value;
 }
 
+/** A time in the spelling of records; undefined where none is asked for. */
+function time(values: Values, name: string): string | undefined {
+  const value = text(values, name);
+  const parsed = value === undefined ? undefined : parseTime(value);
+  if (value !== undefined && parsed === undefined) {
+    throw new UsageError(`--${name}: '${value}' is no time such as 2026-11-23T10:00:00Z`);
+  }
+  return parsed;
+}
+
+function rangeOf(values: Values): TimeRange {
+  const range = { from: time(values, 'from'), to: time(values, 'to') };
+  if ((range.from ?? '') > (range.to ?? '~')) throw new UsageError('--from is behind --to');
+  return range;
+}
+
+/** The one backend that is named. */
+function readerOf(values: Values): BackendReader {
+  const given = (['jaeger', 'tempo', 'otlp'] as const).filter((name) => values[name] !== undefined);
+  const [kind] = given;
+  if (kind === undefined || given.length > 1) {
+    throw new UsageError('expected one of --jaeger URL, --tempo URL, --otlp FILE');
+  }
+  const place = required(values, kind, '');
+  if (kind === 'otlp') return fileReader(place);
+  if (!/^https?:/.test(place) || !URL.canParse(place)) {
+    throw new UsageError(`--${kind}: '${place}' is no http or https URL`);
+  }
+  return (kind === 'jaeger' ? jaegerReader : tempoReader)(new URL(place));
+}
+
 const DEFAULT_DIR = './sealspan-log';
 const TRACE_ID = /^[0-9a-f]{32}$/;
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   verify: {
     summary: 'say whether a log is whole and unchanged',
-    help: `sealspan verify [DIR | s3://BUCKET/PREFIX] [--trust FILE] [--json]
+    help: `sealspan verify [DIR | s3://BUCKET/PREFIX] [--trust FILE] [--from TIME] [--to TIME] [--json]
 
 Verifies every log in or below DIR (default ${DEFAULT_DIR}): each byte of each record, every link, the signatures.
 Without --trust the key beside the log is used, and the verdict says so: self-attested. Of an archive in S3 also all
-versions, delete markers and locks; its keys come from the trust file alone.
+versions, delete markers and locks; its keys come from the trust file alone. Of each process that made calls, also of those
+whose spans a gateway sealed, it says whether all its numbers arrived, and names those that did not.
 
   --trust FILE   your trust file: logs expected, their keys, the last heads seen, kept up to date
+  --from, --to   ask of a range of time (RFC 3339) whether it is complete; of a directory. All bytes are verified anyway
   --endpoint URL --region NAME --path-style   where the bucket is, unless the AWS variables say so
   --json         one JSON object on stdout
 
 exit 0 valid, 1 invalid, 2 usage, 3 incomplete, 4 unverifiable, 5 the outside world failed: no log could be read, or
 the trust file not written (the verdict is printed before)
 
-example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml`,
+example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml --from 2026-11-01T00:00:00Z`,
     options: {
       trust: { type: 'string' },
+      from: { type: 'string' },
+      to: { type: 'string' },
       endpoint: { type: 'string' },
       region: { type: 'string' },
       'path-style': { type: 'boolean' },
     },
     run: (values, [dir = DEFAULT_DIR], terminal) => {
       const how = { trustPath: text(values, 'trust'), isJson: values.json === true };
-      if (!dir.startsWith('s3://')) return runVerify({ dir, ...how }, terminal);
+      const range = rangeOf(values);
+      if (!dir.startsWith('s3://')) return runVerify({ dir, range, ...how }, terminal);
+      if (range.from !== undefined || range.to !== undefined)
+        throw new UsageError('--from and --to ask about a directory, not about a bucket');
       const where = {
         url: dir,
         endpoint: text(values, 'endpoint'),
@@ -84,6 +127,52 @@ example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml`,
         pathStyle: values['path-style'] === true,
       };
       return runVerifyArchive({ ...where, ...how }, terminal);
+    },
+  },
+  reconcile: {
+    summary: 'say what the log and a backend do not both have',
+    help: `sealspan reconcile [DIR] --jaeger URL | --tempo URL | --otlp FILE [--trust FILE] [--json]
+
+Compares the sealed spans of all logs in or below DIR (default ${DEFAULT_DIR}) with those of a backend, by their ids and
+both ways: what is sealed and not there, and what is there, is governed, and was never sealed. What sampling accounts for
+is counted apart. Reads only.
+
+  --jaeger URL   Jaeger's HTTP query API, such as http://localhost:16686
+  --tempo URL    Tempo's HTTP API, such as http://localhost:3200
+  --otlp FILE    lines of OTLP-JSON, as the Collector's file exporter writes them
+  --keeps PERCENT   how many of the traces a sampler before the backend keeps (default 100)
+  --from, --to   what was sealed then (RFC 3339); ask about no more than the backend still has
+  --trust FILE   as in verify
+  --json         one JSON object on stdout: agrees, verdict, sealed, found, explained, traces, counts, differences
+
+exit 0 nothing is unexplained, 3 something is, 1 and 4 as verify for the log, 2 usage, 5 the backend did not answer
+
+example: sealspan reconcile ./sealspan-log --jaeger http://localhost:16686 --keeps 10`,
+    options: {
+      jaeger: { type: 'string' },
+      tempo: { type: 'string' },
+      otlp: { type: 'string' },
+      keeps: { type: 'string' },
+      from: { type: 'string' },
+      to: { type: 'string' },
+      trust: { type: 'string' },
+    },
+    run: (values, [dir = DEFAULT_DIR], terminal) => {
+      const keeps = Number(text(values, 'keeps') ?? '100');
+      if (!(keeps >= 0 && keeps <= 100)) {
+        throw new UsageError(`--keeps: ${text(values, 'keeps')} is no number of 0 to 100`);
+      }
+      return runReconcile(
+        readerOf(values),
+        {
+          dir,
+          trustPath: text(values, 'trust'),
+          range: rangeOf(values),
+          keeps: keeps / 100,
+          isJson: values.json === true,
+        },
+        terminal,
+      );
     },
   },
   recover: {
@@ -127,6 +216,34 @@ example: sealspan archive test`,
     run: (values, positionals, terminal) => {
       if (positionals.join(' ') !== 'test') throw new UsageError('expected: sealspan archive test');
       return runArchiveTest({ isJson: values.json === true }, terminal);
+    },
+  },
+  hold: {
+    summary: 'place or release a legal hold, sealed in the log and put on all that is archived',
+    help: `sealspan hold place|release|list [DIR] [--id NAME] [--by WHO] [--json]
+
+Asks the writer of every log in or below DIR (default ${DEFAULT_DIR}) to seal that a hold is placed or released. While one
+is on, nothing is removed from the local disk, and everything in an archive in S3 is under a legal hold, which lasts
+until it is released, whatever the retention. A writer that runs does it within seconds, another when it starts.
+
+  --id NAME      which hold, such as the number of a case; several may be on at once
+  --by WHO       who asks; it is sealed, so name no person
+  --json         one JSON object on stdout: logs[] with dir, isLive, holds[], pending[]
+
+example: sealspan hold place --id case-4711 --by legal ./sealspan-log`,
+    options: { id: { type: 'string' }, by: { type: 'string' } },
+    run: (values, [action = '', dir = DEFAULT_DIR], terminal) => {
+      const known = { place: 'placed', release: 'released', list: undefined } as const;
+      if (!Object.hasOwn(known, action)) {
+        throw new UsageError('expected: sealspan hold place, release or list');
+      }
+      const asked = known[action as keyof typeof known];
+      const request = asked && {
+        action: asked,
+        id: required(values, 'id', '--id case-4711'),
+        by: text(values, 'by'),
+      };
+      return runHold({ dir, request, isJson: values.json === true }, terminal);
     },
   },
   show: {
@@ -249,7 +366,7 @@ example: sealspan demo --dir ./demo-log`,
 
 function overview(): string {
   const rows = Object.entries(COMMANDS).map(
-    ([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`,
+    ([name, { summary }]) => `  ${name.padEnd(9)} ${summary}`,
   );
   return `sealspan ${VERSION}: an audit log of AI decisions that a stranger can verify
 

@@ -11,6 +11,8 @@ import { type Head, parseCheckpoint, parseVerifier, type Verifier } from '../log
 import type { Report, Verdict } from '../log/report.ts';
 import { type VerifiedRecord, verifyLog } from '../log/verify.ts';
 import { ConfigError } from '../node/config.ts';
+import { nodeFiles } from '../node/files.ts';
+import { Instances, type TimeRange } from '../node/instances.ts';
 import { nodePrimitives, sha256 } from '../node/keys.ts';
 import { takeLock } from '../node/lock.ts';
 import {
@@ -20,6 +22,8 @@ import {
   readTextFile,
 } from '../node/log-reader.ts';
 import { causeOf } from '../node/otlp-config.ts';
+import { NOTHING_PRUNED, readPruned } from '../node/prune.ts';
+import { printInstances, RangeOfLog } from './completeness.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile, type TrustedLog, type TrustFile } from './trust.ts';
 
@@ -156,9 +160,12 @@ export async function verifyDirectory(
     known = trust.logs.find((log) => log.origin === origin);
     verifier = known?.verifier;
   }
+  // Damaged, it stands for nothing: what is missing is then found missing.
+  const removed = readPruned(nodeFiles, dir) ?? NOTHING_PRUNED;
   return verifyLog(
     {
-      segments: readSegmentFiles(dir),
+      removed,
+      segments: readSegmentFiles(dir, removed.size),
       checkpoints,
       trust: {
         origin: known?.origin,
@@ -264,6 +271,8 @@ export function rememberAll(
 export interface VerifyOptions {
   readonly dir: string;
   readonly trustPath: string | undefined;
+  /** Of what was sealed when completeness is asked about; integrity is always that of all. */
+  readonly range: TimeRange;
   readonly isJson: boolean;
 }
 
@@ -273,14 +282,19 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
   const places = findLogsAloud(options.dir, terminal);
   const reports: { dir: string; report: ShownReport }[] = [];
   const heads: HeadToRemember[] = [];
+  const instances = new Instances(options.range);
   let readCount = 0;
   for (const { dir } of places) {
+    const inRange = new RangeOfLog(options.range);
     let records = 0;
-    const { report, isRead } = await verifyReadable(dir, trust, () => {
+    const { report, isRead } = await verifyReadable(dir, trust, (record) => {
+      instances.take(record);
+      inRange.take(record);
       if (++records % 100 === 0) terminal.progress(`${shown(dir)}: ${records} records`);
     });
+    instances.endLog(isRead && isLive(dir), Date.now());
     if (isRead) readCount++;
-    reports.push({ dir, report });
+    reports.push({ dir, report: { ...report, ...inRange.judge(report) } });
     // An incomplete log is intact: its end may be held against the next one as well (FORMAT.md, "Trust file").
     const isIntact = report.verdict === 'valid' || report.verdict === 'incomplete';
     if (isIntact && report.size > 0) {
@@ -288,10 +302,15 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
       heads.push({ origin: report.log, head });
     }
   }
+  const completeness = instances.report();
   const found = new Set(reports.map(({ report }) => report.log));
   const missing =
     trust?.logs.filter((log) => !found.has(log.origin)).map((log) => log.origin) ?? [];
-  const foundVerdict = joinVerdicts(reports.map(({ report }) => report.verdict));
+  const isRanged = options.range.from !== undefined || options.range.to !== undefined;
+  const verdicts = reports.map(({ report }) => report.verdict);
+  // A writer's own log says what it lacks, but not in which range.
+  if (verdicts.length > 0) verdicts.push(isRanged ? completeness.all : completeness.senders);
+  const foundVerdict = joinVerdicts(verdicts);
   const verdict = missing.length > 0 ? joinVerdicts([foundVerdict, 'incomplete']) : foundVerdict;
   const population =
     trust === undefined
@@ -304,14 +323,17 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
   }));
   if (options.isJson) {
     const [only] = whole;
-    const object =
-      whole.length === 1 && only !== undefined ? { ...only, verdict } : { logs: whole };
-    terminal.data(shownJson({ ...object, verdict, missing }));
+    const object = whole.length === 1 && only !== undefined ? only : { logs: whole };
+    const range = isRanged ? { range: options.range } : {};
+    const { instances: listed, counts } = completeness;
+    const more = { ...range, instances: listed, instanceCounts: counts };
+    terminal.data(shownJson({ ...object, verdict, missing, ...more }));
   } else {
     for (const report of whole) printReport(report, terminal);
     for (const origin of missing)
       terminal.data(`missing    ${shown(origin)}: expected by the trust file, not found`);
-    if (whole.length !== 1)
+    printInstances(completeness, options.range, terminal);
+    if (whole.length !== 1 || verdict !== whole[0]?.verdict)
       terminal.data(`verdict    ${verdictText(verdict, terminal)} (${whole.length} logs)`);
   }
   const status = rememberAll(trust, heads, verdict, terminal);

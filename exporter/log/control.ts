@@ -142,6 +142,7 @@ export type ControlEvent =
   | RefusedEvent
   | InterruptedEvent
   | ClosedEvent
+  | { readonly name: 'hold'; readonly action: string; readonly id: string; readonly by?: string }
   | CoverageEvent
   | ({ readonly name: 'heartbeat' } & WriterCounters);
 
@@ -168,6 +169,7 @@ const CONTROL_FIELDS: Readonly<Record<ControlName, Readonly<Record<string, Spell
   receipt: fields(
     'archive:text segment:count size:count byteLength:count sha256:hash key:text lock?:text',
   ),
+  hold: fields('action:text id:text by?:text'),
   refused: fields('count:count cause:text source:text principal?:hash sha256?:hash'),
   coverage: fields('target:text version?:text state:text detail?:text'),
 };

@@ -5,7 +5,7 @@
  */
 import { equalBytes, fromLatin1 } from './bytes.ts';
 import { NUMBER_RANGE_COUNT_MAX } from './limits.ts';
-import { FieldCursor, VARINT } from './wire.ts';
+import { FieldCursor, LEN, VARINT } from './wire.ts';
 
 /** A range of numbers, both ends included. */
 export type NumberRange = readonly [first: number, last: number];
@@ -28,6 +28,15 @@ export class NumberRanges {
   /** True once numbers were left out because they were scattered over too many ranges: then nothing is known of holes. */
   get isFull(): boolean {
     return this.#isFull;
+  }
+
+  get ranges(): readonly NumberRange[] {
+    return this.#ranges;
+  }
+
+  /** How many ranges there are: what this takes of memory. */
+  get rangeCount(): number {
+    return this.#ranges.length;
   }
 
   /** Highest number seen; 0 before the first. */
@@ -111,8 +120,9 @@ export function formatNumberRanges(ranges: readonly NumberRange[]): string {
     .join(',');
 }
 
-/** The attribute up to its value, in the one spelling that counts: F(1, key), and the tag of field 2. */
-const SEQUENCE_START = fromLatin1('\x0a\x0eaigov.sequence\x12');
+/** F(1, key) of the attribute. */
+const SEQUENCE_KEY = fromLatin1('\x0a\x0eaigov.sequence');
+const VALUE_TAG = 2 * 8 + LEN;
 const INT_VALUE_TAG = 3 * 8 + VARINT;
 /** TracesData.resource_spans, ResourceSpans.scope_spans, ScopeSpans.spans: each the last field of an entry's level. */
 const CHILD_NUMBERS = [1, 2, 2];
@@ -139,12 +149,22 @@ export function sequenceOf(entry: Uint8Array): number | undefined {
   return undefined;
 }
 
+/** Key and value stand in either order: some Collectors write them backwards. */
 function sequenceIn(entry: Uint8Array, start: number, end: number): number | undefined {
-  const at = start + SEQUENCE_START.length;
-  if (!equalBytes(entry.subarray(start, at), SEQUENCE_START)) return undefined;
-  if (entry[at] !== end - at - 1 || entry[at + 1] !== INT_VALUE_TAG) return undefined;
+  const { length } = SEQUENCE_KEY;
+  if (end - start <= length) return undefined;
+  if (equalBytes(entry.subarray(start, start + length), SEQUENCE_KEY)) {
+    return countIn(entry, start + length, end);
+  }
+  if (!equalBytes(entry.subarray(end - length, end), SEQUENCE_KEY)) return undefined;
+  return countIn(entry, start, end - length);
+}
+
+function countIn(entry: Uint8Array, start: number, end: number): number | undefined {
+  if (entry[start] !== VALUE_TAG || entry[start + 1] !== end - start - 2) return undefined;
+  if (entry[start + 2] !== INT_VALUE_TAG) return undefined;
   let sequence = 0;
-  for (let digit = end - 1; digit > at + 1; digit--) {
+  for (let digit = end - 1; digit > start + 2; digit--) {
     const byte = entry[digit]!;
     // A minimal varint: the last byte alone has no high bit, and is not zero.
     if (digit === end - 1 ? byte === 0 || byte > 0x7f : byte < 0x80) return undefined;

@@ -8,7 +8,7 @@ import { FINDING_COUNT_MAX } from './limits.ts';
 export type Verdict = 'valid' | 'incomplete' | 'unverifiable' | 'invalid';
 
 /** Every finding there is, and the verdict it leads to; a `note` leads to none. */
-const VERDICT_OF = {
+export const VERDICT_OF = {
   'checkpoint.missing': 'unverifiable',
   'checkpoint.origin': 'invalid',
   'checkpoint.signature': 'invalid',
@@ -20,6 +20,8 @@ const VERDICT_OF = {
   'log.gap': 'incomplete',
   'log.interrupted': 'note',
   'log.numbers': 'incomplete',
+  'log.pruned': 'unverifiable',
+  'log.pruned-seen': 'note',
   'log.recovered': 'incomplete',
   'log.recovered-whole': 'note',
   'log.rollback': 'invalid',

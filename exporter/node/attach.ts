@@ -12,6 +12,9 @@ export type AttachOutcome =
   /** Its spans are not recorded. `reason` says what about it is unknown. */
   | { readonly status: 'refused'; readonly reason: string };
 
+/** What stands between a provider and its processors and samplers. */
+export type Interposed = Pick<Capture, 'wrapProcessors' | 'sampler'>;
+
 /** The private parts of a provider that a capture needs. */
 interface ProviderParts {
   /** The very array that the provider walks for each span. */
@@ -26,7 +29,7 @@ interface TracerParts {
   readonly instrumentationLibrary?: { readonly name?: string };
 }
 
-const attached = new WeakMap<object, Capture>();
+const attached = new WeakMap<object, Interposed>();
 const ATTACHED: AttachOutcome = { status: 'attached' };
 
 /**
@@ -34,7 +37,7 @@ const ATTACHED: AttachOutcome = { status: 'attached' };
  * nothing. Never throws.
  * @param provider a `TracerProvider` of SDK 1.30, 2.x or 3.x, or the API's proxy for one
  */
-export function attach(provider: unknown, capture: Capture): AttachOutcome {
+export function attach(provider: unknown, capture: Interposed): AttachOutcome {
   try {
     const real = behindProxy(provider);
     if (typeof real !== 'object' || real === null) return refused('it is no tracer provider');
@@ -99,7 +102,7 @@ function processorsOf(
   return registered;
 }
 
-function interpose(provider: object, parts: ProviderParts, capture: Capture): void {
+function interpose(provider: object, parts: ProviderParts, capture: Interposed): void {
   const { processors, tracers, getTracer } = parts;
   processors.splice(0, processors.length, ...capture.wrapProcessors(processors.slice()));
 

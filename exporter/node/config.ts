@@ -75,8 +75,11 @@ const schema = settings({
       'expected lower case letters, digits, dashes and underscores',
     )
     .optional(),
-  /** `group`: durable within `groupCommitMs`. `sync`: durable before a span's end returns. */
-  mode: z.enum(['group', 'sync']).default('group'),
+  /**
+   * `group`: durable within `groupCommitMs`. `sync`: durable before a span's end returns. `remote`: no log here; spans are
+   * numbered, and go through the application's exporters to a gateway that seals them.
+   */
+  mode: z.enum(['group', 'sync', 'remote']).default('group'),
   groupCommitMs: milliseconds(0, 10_000).default(10),
   checkpointMs: milliseconds(1, 600_000).default(1000),
   heartbeatMs: milliseconds(100, 86_400_000).default(60_000),
@@ -115,8 +118,11 @@ export interface ConfigInput {
   readonly origin?: string | undefined;
   /** Name of the log directory below `dir`; the first free number unless given. */
   readonly instance?: string | undefined;
-  /** `group` (default): durable within `groupCommitMs`. `sync`: durable before a span's end returns. */
-  readonly mode?: 'group' | 'sync' | undefined;
+  /**
+   * `group` (default): durable within `groupCommitMs`. `sync`: durable before a span's end returns. `remote`: numbered
+   * here, sealed by a gateway; only for `sealspan/register`, and `openRemote` by code.
+   */
+  readonly mode?: 'group' | 'sync' | 'remote' | undefined;
   readonly groupCommitMs?: number | undefined;
   readonly checkpointMs?: number | undefined;
   readonly heartbeatMs?: number | undefined;
@@ -160,7 +166,7 @@ export interface Config {
   readonly instance: string | undefined;
   readonly originBase: string;
   readonly originIsChosen: boolean;
-  readonly mode: 'group' | 'sync';
+  readonly mode: 'group' | 'sync' | 'remote';
   readonly groupCommitMs: number;
   readonly checkpointMs: number;
   readonly heartbeatMs: number;
@@ -375,6 +381,12 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
     (settings.backend as OtlpClientConfig | undefined) ??
     (settings.forwarding === 'direct' ? backendOf(env) : undefined);
   const forwarding = settings.forwarding ?? (backend === undefined ? 'through' : 'direct');
+  if (settings.mode === 'remote' && forwarding !== 'through') {
+    throw new ConfigError(
+      'mode: found "remote" beside a `backend` or `forwarding`, expected neither: without a log here spans go through the ' +
+        "application's own exporters, to the gateway",
+    );
+  }
   let keyPem = env.SEALSPAN_KEY || undefined;
   if (settings.keyFile !== undefined) {
     try {
@@ -386,6 +398,17 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
   // Headers may hold credentials; nothing else in here is secret.
   const digested = JSON.stringify({ ...settings, backend: backend?.endpoint });
   const dir = resolve(settings.dir);
+  const archiveDirectory = archiveDirectoryOf(settings.archive, dir, settings.instance);
+  const { archive, retention } = settings;
+  if (
+    retention.localDays !== undefined &&
+    archiveDirectory === undefined &&
+    archive?.s3 === undefined
+  ) {
+    throw new ConfigError(
+      `retention.localDays: found ${retention.localDays}, expected none without an \`archive\`: nothing is removed that no archive has`,
+    );
+  }
   const { map: governanceMap = {}, ...governance } = settings.governance ?? {};
   return {
     dir,
@@ -399,9 +422,9 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
     keyPem,
     forwarding,
     backend: forwarding === 'direct' ? backend : undefined,
-    archiveDirectory: archiveDirectoryOf(settings.archive, dir, settings.instance),
-    archiveS3: settings.archive?.s3 && s3ConfigOf(settings.archive.s3, settings.retention),
-    retention: settings.retention,
+    archiveDirectory,
+    archiveS3: archive?.s3 && s3ConfigOf(archive.s3, retention),
+    retention,
     segment: settings.segment,
     content: settings.content,
     governance: settings.governance && governance,

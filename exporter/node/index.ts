@@ -23,4 +23,5 @@ export type { OtlpClientConfig, OtlpTls } from './otlp-config.ts';
 export type { SealOutcome } from './pending.ts';
 export type { ConsumerStatus, CoverageState } from './protocol.ts';
 export { type Registration, watchRegistration } from './registration.ts';
+export { openRemote, type Remote, type RemoteOptions } from './remote.ts';
 export { StartError } from './sealing-client.ts';

@@ -116,5 +116,7 @@ export interface SpanExporterLike {
 export const NOT_RECORD: number = 0;
 /** `SamplingDecision.RECORD` of every line: recorded, without the sampled flag. */
 export const RECORD: number = 1;
+/** `SamplingDecision.RECORD_AND_SAMPLED` of every line. */
+export const RECORD_AND_SAMPLED: number = 2;
 /** `ExportResultCode.FAILED` of every line. */
 export const EXPORT_FAILED: number = 1;

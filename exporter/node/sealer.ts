@@ -19,6 +19,7 @@ import { type PayloadKind, splitRequest } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
 import { equalSources, type RecordSource } from '../log/header.ts';
 import type { Head } from '../log/note.ts';
+import type { HoldEvent } from './holds.ts';
 import { DamagedLogError, type LogWriter, type RecordInDoubt, type Resume } from './log-writer.ts';
 import { causeOf } from './otlp-config.ts';
 import type { SealOutcome } from './pending.ts';
@@ -173,10 +174,10 @@ export class Sealer {
   }
 
   /**
-   * Seals that an archive took a segment.
-   * @throws Error where the log can not be written now: the archiver asks again
+   * Seals that an archive took a segment, or that a legal hold was placed or released.
+   * @throws Error where the log can not be written now: whoever asks, asks again
    */
-  sealReceipt(receipt: ReceiptEvent): void {
+  sealReceipt(receipt: ReceiptEvent | HoldEvent): void {
     if (this.#writer === undefined || this.#isClosed) throw new Error('the log can not be written');
     try {
       this.#writer.appendControl([receipt]);

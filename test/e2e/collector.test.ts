@@ -15,18 +15,10 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startFakeOpenai } from '../support/fake-openai.ts';
 import { openOtlpBackend, selfSignedCertificate } from '../support/otlp-backend.ts';
+import { CONFIG, collector } from './collectors.ts';
 import { type Gateway, gateway } from './gateway.ts';
 import { type Jaeger, jaeger } from './jaeger.ts';
-import {
-  type Client,
-  freePorts,
-  killAll,
-  type SentSpan,
-  type Service,
-  service,
-  startClient,
-  until,
-} from './services.ts';
+import { type Client, killAll, type SentSpan, startClient, until } from './services.ts';
 import { openSmallDisk, type SmallDisk } from './small-disk.ts';
 import {
   collectorBinary,
@@ -37,8 +29,6 @@ import {
   pythonVersion,
 } from './tools.ts';
 
-const ROOT = join(import.meta.dirname, '../..');
-const CONFIG = join(ROOT, 'otel-collector-config.yaml');
 const CLIENTS = join(import.meta.dirname, 'clients');
 const SPANS_PER_TRACE = 5;
 /** Spans of the load, and how long an outage lasts beyond the load that it meets. */
@@ -65,44 +55,6 @@ afterAll(async () => {
   rmSync(work, { recursive: true, force: true });
   for (const part of notRun) console.warn(`NOT RUN: ${part}`);
 });
-
-interface Collector extends Service {
-  /** Where clients send to by gRPC, and by HTTP. */
-  readonly endpoint: string;
-  readonly httpEndpoint: string;
-}
-
-async function collector(
-  dir: string,
-  audit: string,
-  backend: string,
-  percentage = 10,
-  config = CONFIG,
-): Promise<Collector> {
-  const [grpc, http, health, metrics] = await freePorts(4);
-  const started = service({
-    name: 'collector',
-    dir,
-    command: collectorBinary(),
-    args: ['--config', config],
-    env: {
-      AUDIT_ENDPOINT: audit,
-      AUDIT_QUEUE_DIR: join(dir, 'queue'),
-      BACKEND_ENDPOINT: backend,
-      BACKEND_SAMPLING_PERCENTAGE: String(percentage),
-      HEALTH_LISTEN: `127.0.0.1:${health}`,
-      METRICS_PORT: String(metrics),
-      OTLP_GRPC_LISTEN: `127.0.0.1:${grpc}`,
-      OTLP_HTTP_LISTEN: `127.0.0.1:${http}`,
-    },
-    readyUrl: `http://127.0.0.1:${health}/`,
-  });
-  return {
-    ...started,
-    endpoint: `http://127.0.0.1:${grpc}`,
-    httpEndpoint: `http://127.0.0.1:${http}`,
-  };
-}
 
 function startClients(dir: string, endpoint: string): Client[] {
   const started = [

@@ -20,6 +20,16 @@ export interface Verified {
   readonly findings: readonly { readonly code: string; readonly message: string }[];
 }
 
+export interface Reconciled {
+  readonly status: number | null;
+  readonly sealed: number;
+  readonly found: number;
+  readonly counts: Readonly<Record<string, number>>;
+  readonly differences: Readonly<
+    Record<string, readonly { readonly name: string; readonly trace: string }[]>
+  >;
+}
+
 export interface Gateway extends Service {
   /** `host:port` of its OTLP/gRPC. */
   readonly endpoint: string;
@@ -29,6 +39,8 @@ export interface Gateway extends Service {
   records(): Promise<readonly SealedRecord[]>;
   /** Runs `sealspan verify`. */
   verify(): Verified;
+  /** Runs `sealspan reconcile` with Jaeger's API. */
+  reconcile(jaegerUrl: string): Reconciled;
   /** Runs `sealspan show`. */
   show(traceId: string): { readonly status: number | null; readonly spans: readonly unknown[] };
 }
@@ -128,6 +140,7 @@ export async function gateway(dir: string, options: GatewayOptions = {}): Promis
     ...started,
     endpoint,
     verify: () => ask('verify'),
+    reconcile: (jaegerUrl) => ask('reconcile', '--jaeger', jaegerUrl),
     show: (traceId) => ask('show', '--trace', traceId),
     records,
     sealed: async () => {

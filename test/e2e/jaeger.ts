@@ -18,6 +18,8 @@ export interface JaegerTrace {
 export interface Jaeger extends Service {
   /** `host:port` of its OTLP/gRPC. */
   readonly endpoint: string;
+  /** Its HTTP query API. */
+  readonly queryUrl: string;
   /** All traces with a span of the service, and with these tags if any are given. */
   tracesOf(serviceName: string, tags?: Readonly<Record<string, string>>): Promise<JaegerTrace[]>;
   /** The spans of one trace; none where it has no such trace. */
@@ -70,6 +72,7 @@ export async function jaeger(dir: string): Promise<Jaeger> {
   return {
     ...started,
     endpoint: `127.0.0.1:${otlp}`,
+    queryUrl: `http://127.0.0.1:${query}`,
     tracesOf: (serviceName, tags = {}) => {
       const now = Date.now() * 1000;
       const hour = 3600 * 1e6;

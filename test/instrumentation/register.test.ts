@@ -4,10 +4,15 @@
  * written, whatever SDK it brings and however it ends, and it ends as it would have without us.
  * Method: services run as people run theirs, with the real client and SDKs; their logs read by the verifier.
  */
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { verifyDirectory } from '../../exporter/cli/verify.ts';
+import { readConfig } from '../../exporter/node/config.ts';
+import { openGateway } from '../../exporter/node/gateway.ts';
+import { Instances } from '../../exporter/node/instances.ts';
 import { type FakeOpenai, startFakeOpenai } from '../support/fake-openai.ts';
 import {
   CALLS,
@@ -231,6 +236,53 @@ describe('a service without an SDK', () => {
     expect(ended.stderr).toContain('calls are NOT recorded');
     expect(callsOf(logs.get('0'))).toEqual([]);
   });
+});
+
+it.concurrent('mode remote: no log here; at the gateway, whether all calls of the process arrived', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'sealspan-remote-'));
+  homes.push(dir);
+  const http = { listen: '127.0.0.1:0' };
+  const gateway = await openGateway(
+    readConfig({}, { dir, archive: 'off', gateway: { grpc: 'off', http, filter: 'governed' } }),
+  );
+  const { home, ended, logs } = await serve(
+    '3.x',
+    { 'app.mjs': program('mjs', CALLS) },
+    registered('app.mjs'),
+    {
+      SEALSPAN_MODE: 'remote',
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${gateway.httpPort}`,
+      OTEL_TRACES_SAMPLER: 'always_off',
+    },
+  );
+  await gateway.stop();
+  expect(ended).toMatchObject({ code: 0, stderr: '' });
+  expect(logs.size).toBe(0);
+  expect(readdirSync(join(home, 'log'))).toEqual(['digest.key']);
+  const instances = new Instances();
+  const report = await verifyDirectory(gateway.logDirectory, undefined, (record) =>
+    instances.take(record),
+  );
+  instances.endLog(false, Date.now());
+  const { instances: found } = instances.report();
+  expect(report.verdict).toBe('valid');
+  expect(found).toMatchObject([
+    { kind: 'writer', state: 'closed' },
+    { kind: 'sender', service: expect.any(String), state: 'closed', completeness: 'complete' },
+  ]);
+  // Three calls and the last heartbeat; a machine that is slow has sent the first as well.
+  expect(found[1]!.highest).toBeGreaterThanOrEqual(4);
+});
+
+it.concurrent('mode remote has no log to forward from', async () => {
+  const { ended } = await serve(
+    '3.x',
+    { 'app.mjs': program('mjs', setUp('3.x'), CALLS) },
+    registered('app.mjs'),
+    { SEALSPAN_MODE: 'remote', SEALSPAN_FORWARDING: 'direct' },
+  );
+  expect(ended.code).toBe(2);
+  expect(ended.stderr).toContain('mode: found "remote" beside a `backend` or `forwarding`');
 });
 
 it.concurrent('a backend that is not there is told once, and the calls are sealed', async () => {
