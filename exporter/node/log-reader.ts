@@ -6,6 +6,8 @@
 import { constants, readSync } from 'node:fs';
 import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { equalBytes } from '../log/bytes.ts';
+import { type ControlEvent, parseControl } from '../log/control.ts';
 import { splitPayload } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
 import { headerEnd, parseHeader, type RecordHeader } from '../log/header.ts';
@@ -245,36 +247,6 @@ export async function firstOrigin(dir: string): Promise<string | undefined> {
 }
 
 /**
- * Control records of the segments at or behind `begin`, in order; of all others only the headers are read. Ends where bytes
- * are no record, as a crash leaves them.
- */
-export async function* readControlRecords(
-  dir: string,
-  begin = 0,
-): AsyncGenerator<Frame, void, undefined> {
-  for (const name of await segmentNames(dir, Math.max(prunedSize(dir), begin))) {
-    const file = await openRegular(join(dir, 'segments', name));
-    try {
-      const { size } = await file.stat();
-      for (let at = 0; at < size; ) {
-        const found = wholeHeaderAt(file, at);
-        if (found === undefined) return;
-        const { header, headerBytes, storedStart } = found;
-        const end = storedStart + header.storedByteLength;
-        if (end > size) return;
-        if (header.kind === 'control') {
-          const stored = await readRange(file, storedStart, header.storedByteLength);
-          yield { header, headerBytes, stored, start: at, end };
-        }
-        at = end;
-      }
-    } finally {
-      await file.close();
-    }
-  }
-}
-
-/**
  * The same where a crash may have torn what stands there: then the log ends. Waits: of many thousands, each in turn, the
  * waiting would cost more than the reading.
  */
@@ -350,13 +322,16 @@ export async function sizeOf(dir: string): Promise<number> {
  * Segments before the one that begins at `current`; of a log that was closed, also the one that ends it: the next
  * writer begins one of its own.
  * @param closedSize records of the closed log; undefined while it is written
+ * @param from the first segment that is asked for: where none is finished behind it, the disk is not looked at
  */
 export async function* finishedSegments(
   dir: string,
   current: () => number,
   closedSize: () => number | undefined = () => undefined,
+  from = 0,
 ): AsyncGenerator<FinishedSegment, void, undefined> {
-  const firsts = (await segmentNames(dir, prunedSize(dir)))
+  if (from >= (closedSize() ?? current())) return;
+  const firsts = (await segmentNames(dir, Math.max(from, prunedSize(dir))))
     .map(parseSegmentName)
     .filter((index) => index !== undefined);
   for (const [position, firstIndex] of firsts.entries()) {
@@ -421,6 +396,56 @@ export function openLogFollower(dir: string, head: () => number): LogFollower {
       }
     },
   };
+}
+
+/** A record of the writer's own. */
+export interface ControlRecord {
+  readonly header: RecordHeader;
+  readonly events: readonly ControlEvent[];
+}
+
+/**
+ * Records of the writer's own, in order, up to what a crash tore or somebody changed. Reads no others, and no segment before
+ * the one that begins at `begin`.
+ */
+export async function* readControlRecords(
+  dir: string,
+  begin = 0,
+): AsyncGenerator<ControlRecord, void, undefined> {
+  for (const name of await segmentNames(dir, Math.max(prunedSize(dir), begin))) {
+    const file = await openRegular(join(dir, 'segments', name));
+    try {
+      for (let at = 0; ; ) {
+        const found = wholeHeaderAt(file, at);
+        if (found === undefined) break;
+        const { header, storedStart } = found;
+        at = storedStart + header.storedByteLength;
+        if (header.kind !== 'control') continue;
+        const events = await readEvents(file, header, storedStart);
+        if (events === undefined) return;
+        yield { header, events };
+      }
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+async function readEvents(
+  file: FileHandle,
+  header: RecordHeader,
+  start: number,
+): Promise<ControlEvent[] | undefined> {
+  const stored = Buffer.alloc(header.storedByteLength);
+  await file.read(stored, 0, stored.length, start);
+  if (!equalBytes(sha256(stored), header.storedHash)) return undefined;
+  try {
+    const payload = await nodePrimitives.inflate(stored, header.payloadByteLength);
+    return splitPayload(payload, 'control').map((entry) => parseControl(entry).event);
+  } catch (error) {
+    if (error instanceof LogError) return undefined;
+    throw error;
+  }
 }
 
 async function readStored(

@@ -6,18 +6,15 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { equalBytes } from '../log/bytes.ts';
-import { type ControlEvent, parseControl, type ReceiptEvent } from '../log/control.ts';
-import { splitPayload } from '../log/entries.ts';
+import type { ControlEvent, ReceiptEvent } from '../log/control.ts';
 import { LogError } from '../log/errors.ts';
 import { NOTE_BYTE_LENGTH_MAX } from '../log/limits.ts';
 import { type Checkpoint, parseCheckpoint, parseVerifier, type Verifier } from '../log/note.ts';
-import type { Frame } from '../log/segment.ts';
 import type { Archive, ListOptions } from './archive.ts';
 import { nodeFiles, replaceFile } from './files.ts';
 import type { HoldEvent } from './holds.ts';
 import {
   generateKeyPem,
-  nodePrimitives,
   parseSigner,
   readSecret,
   type Signer,
@@ -327,17 +324,10 @@ export async function sealedEvents(dir: string, waypoint?: Waypoint): Promise<Se
     if (event.name === 'receipt') archived.push({ receipt: event, receivedMs: sealedMs });
   };
   for (const { event, sealedMs } of waypoint?.events ?? []) take(event, sealedMs);
-  for await (const frame of readControlRecords(dir, waypoint?.at.size)) {
-    const events = await eventsIn(frame).catch(() => undefined);
-    if (events === undefined) break;
-    const sealedMs = Date.parse(frame.header.sealed);
-    waypoint?.hear(frame.header.index, sealedMs, events);
+  for await (const { header, events } of readControlRecords(dir, waypoint?.at.size)) {
+    const sealedMs = Date.parse(header.sealed);
+    waypoint?.hear(header.index, sealedMs, events);
     for (const event of events) take(event, sealedMs);
   }
   return { archived, holds };
-}
-
-async function eventsIn({ header, stored }: Frame): Promise<ControlEvent[]> {
-  const payload = await nodePrimitives.inflate(stored, header.payloadByteLength);
-  return splitPayload(payload, 'control').map((entry) => parseControl(entry).event);
 }
