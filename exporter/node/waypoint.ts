@@ -14,7 +14,7 @@ import { type Hash, Tree } from '../log/merkle.ts';
 import type { Head } from '../log/note.ts';
 import { segmentName } from '../log/segment.ts';
 import type { Removed } from '../log/verify.ts';
-import { type Files, replaceFile } from './files.ts';
+import type { Files } from './files.ts';
 import { type Signer, sha256 } from './keys.ts';
 import { encodePruned, NOTHING_PRUNED, parsePruned, readPruned } from './prune.ts';
 
@@ -123,12 +123,24 @@ export class Waypoint {
       const heads = [...this.#roots].map(([size, root]) => `head ${size} ${encodeBase64(root)}\n`);
       const text = `${latin1(encodePruned(next))}${heads.join('')}told ${byteLength} ${hash.copy().digest('hex')}\n`;
       const digest = createHmac('sha256', this.#key).update(text, 'latin1').digest('hex');
-      replaceFile(this.#files, join(this.#dir, WAYPOINT), fromLatin1(`${text}${digest}\n`));
+      this.#replace(fromLatin1(`${text}${digest}\n`));
       this.#at = next;
     } catch {
       // The last one saved stays true.
       this.#isEnded = true;
     }
+  }
+
+  /** Not synced, nor is what was told: what a power cut leaves of them does not hold, and the next start is slow. */
+  #replace(bytes: Uint8Array): void {
+    const path = join(this.#dir, WAYPOINT);
+    const file = this.#files.open(`${path}.tmp`, 'truncate');
+    try {
+      this.#files.append(file, bytes);
+    } finally {
+      this.#files.close(file);
+    }
+    this.#files.rename(`${path}.tmp`, path);
   }
 
   /** Writes the lines of records before `size`. A crash behind it leaves lines that the next writer cuts. */
@@ -141,7 +153,6 @@ export class Waypoint {
     try {
       this.#files.truncate(file, this.#told.byteLength);
       this.#files.append(file, bytes);
-      this.#files.sync(file);
     } finally {
       this.#files.close(file);
     }
