@@ -118,7 +118,8 @@ export function isLive(dir: string): boolean {
 
 const KEY_BYTE_LENGTH_MAX = 4096;
 
-async function keyBeside(dir: string): Promise<Verifier | undefined> {
+/** The key that a log directory says is its own; undefined where it says none. */
+export async function keyBeside(dir: string): Promise<Verifier | undefined> {
   const text = await readTextFile(join(dir, 'verifier'), KEY_BYTE_LENGTH_MAX);
   if (text === undefined) return undefined;
   try {

@@ -108,7 +108,7 @@ function orFault<T>(code: FindingCode, check: () => T): T {
  * its neighbours, so that records can be checked in any order and on any core.
  * @throws RecordFault
  */
-async function verifyRecord(frame: Frame, primitives: Primitives): Promise<VerifiedRecord> {
+export async function verifyRecord(frame: Frame, primitives: Primitives): Promise<VerifiedRecord> {
   const { header, headerBytes, stored } = frame;
   const { sha256 } = primitives;
   // The hash first: attacker bytes must not reach a decompressor (format attack 2).

@@ -52,6 +52,7 @@ import { Sealer } from './sealer.ts';
 import { readSegmentCheckpoint, removeSegmentCheckpoints } from './segment-checkpoints.ts';
 import { readSegmentStart, removeSegmentStarts } from './segment-starts.ts';
 import { WRITER } from './version.ts';
+import { Waypoint } from './waypoint.ts';
 
 interface ThreadData {
   readonly config: SealingConfig;
@@ -141,11 +142,19 @@ class SealingThread {
     const { signer, keyCreated } = openSigner(config, place);
     const origin = signer.verifier.name;
     this.#archive = await this.#openArchive();
-    // Reads the whole log.
-    const sealed = this.#archive === undefined ? undefined : await sealedEvents(place.dir);
+    // Reads the whole log, or what is behind the waypoint; without an archive as well, for the next waypoint tells of it.
+    const waypoint = Waypoint.open(nodeFiles, place.dir, signer);
+    const found = await sealedEvents(place.dir, waypoint);
+    const sealed = this.#archive === undefined ? undefined : found;
     const receipts = sealed?.archived.map(({ receipt }) => receipt) ?? [];
     if (this.#archive !== undefined) {
-      this.#maySign = await compareWithArchive(place.dir, this.#archive, origin, receipts);
+      this.#maySign = await compareWithArchive(
+        place.dir,
+        this.#archive,
+        origin,
+        receipts,
+        waypoint,
+      );
       if (!this.#maySign) this.#compareLater(place.dir, this.#archive, origin, receipts);
     }
     let run = 0;
@@ -153,6 +162,7 @@ class SealingThread {
       openWriter: (resume) =>
         LogWriter.open({
           resume,
+          waypoint,
           dir: place.dir,
           signer,
           files: nodeFiles,
