@@ -91,6 +91,8 @@ const EVENTS: readonly ControlEvent[] = [
     model: 'gpt-5',
   },
   { name: 'interrupted', sequence: 1, traceId: '', spanId: '', startedMs: 0 },
+  { name: 'intent', sequence: 2 ** 53 - 1, traceId: 'a', spanId: 'b', startedMs: 1, model: 'm' },
+  { name: 'intent', sequence: 1, traceId: '', spanId: '', startedMs: 0 },
   {
     name: 'opened',
     size: 9,
@@ -178,6 +180,7 @@ describe('the spelling', () => {
       opened: true,
       closed: true,
       heartbeat: true,
+      intent: true,
       interrupted: true,
       recovered: true,
       adopted: true,

@@ -198,18 +198,12 @@ export function splitRequest(bytes: Uint8Array, kind: PayloadKind): Uint8Array[]
         const entryLength = 1 + varintByteLength(resourceLength) + resourceLength;
         byteLength += entryLength;
         if (byteLength > byteLengthMax) {
-          throw new LogError(
-            'otlp.amplification',
-            `otlp: entries of more than ${byteLengthMax} bytes`,
-            itemStart,
-          );
+          const message = `otlp: entries of more than ${byteLengthMax} bytes`;
+          throw new LogError('otlp.amplification', message, itemStart);
         }
         if (entries.length === REQUEST_ENTRY_COUNT_MAX) {
-          throw new LogError(
-            'otlp.entry-count',
-            `otlp: more than ${REQUEST_ENTRY_COUNT_MAX} entries`,
-            itemStart,
-          );
+          const message = `otlp: more than ${REQUEST_ENTRY_COUNT_MAX} entries`;
+          throw new LogError('otlp.entry-count', message, itemStart);
         }
         const entry = new Uint8Array(entryLength);
         entry[0] = TOP_LEVEL_TAG;

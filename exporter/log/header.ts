@@ -114,11 +114,8 @@ export function headerEnd(bytes: Uint8Array, start: number): number | undefined 
     if (bytes[at] === 0x0a && ++lines === HEADER_LINE_COUNT) return at + 1;
   }
   if (limit - start === HEADER_BYTE_LENGTH_MAX) {
-    throw new LogError(
-      'header.too-long',
-      `header: no ninth line in ${HEADER_BYTE_LENGTH_MAX} bytes`,
-      start,
-    );
+    const message = `header: no ninth line in ${HEADER_BYTE_LENGTH_MAX} bytes`;
+    throw new LogError('header.too-long', message, start);
   }
   return undefined;
 }

@@ -227,6 +227,7 @@ class Walk {
     if (event.name === 'opened') this.#hearOpened(event, where);
     if (event.name === 'closed') this.#hearClosed(event, where);
     if (event.name === 'heartbeat') this.#highest = Math.max(this.#highest, event.highest);
+    if (event.name === 'intent') this.#highest = Math.max(this.#highest, event.sequence);
     if (event.name === 'interrupted') this.#numbers.add(event.sequence);
     if (event.name === 'gap') {
       this.declaredLost += event.count;
@@ -250,14 +251,19 @@ class Walk {
     }
     // The same process may lose its disk and open the log again: its numbers are summed at its end.
     if (event.continues === undefined || !this.#isOpen) {
-      const message = 'the log was not closed before; what its writer had not sealed is unknown';
-      if (this.#isOpen) this.findings.add('log.unclean-end', where, message);
+      if (this.#isOpen) this.findings.add('log.unclean-end', where, this.#unclean());
       this.endRun();
       this.#beganUnclean = this.#isOpen;
     }
     this.#isOpen = true;
     this.#highest = Math.max(this.#highest, event.continues ?? 0);
     this.#heartbeatMs = event.heartbeatMs;
+  }
+
+  #unclean(): string {
+    const { count, ranges } = this.#numbers.missing(this.#highest);
+    const known = count === 0 ? '' : `; no end is sealed of ${formatNumberRanges(ranges)}`;
+    return `the log was not closed before; what its writer had not sealed is unknown${known}`;
   }
 
   /** The numbers of a process add up, or the difference is named (invariant 8). */

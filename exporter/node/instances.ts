@@ -256,6 +256,7 @@ export class Instances {
     if (before === undefined) return;
     const { life } = before;
     if (event.name === 'heartbeat') say(life, event.highest, sealed);
+    if (event.name === 'intent') say(life, event.sequence, sealed);
     if (event.name === 'interrupted') life.see(event.sequence, sealed);
     if (event.name === 'recovered') before.cutCount++;
     if (event.name === 'gap') {

@@ -37,7 +37,12 @@ export function endOfRun(options: EndOfRunOptions): ControlEvent[] {
   if (run === undefined || (options.numbers && !run.isWhole)) return [];
   const sealed = readRun(options, run);
   if (sealed === undefined) return [];
-  const interrupted = run.intents.filter(({ sequence }) => !sealed.numbers.has(sequence));
+  // What was sealed before a call was made is not the journal's to leave out.
+  const started = new Map(sealed.intents.map((intent) => [intent.sequence, intent]));
+  for (const intent of run.intents) started.set(intent.sequence, intent);
+  const interrupted = [...started.values()]
+    .filter(({ sequence }) => !sealed.numbers.has(sequence))
+    .sort((a, b) => a.sequence - b.sequence);
   const interruptedCount = sealed.interrupted + interrupted.length;
   const highest = Math.max(run.highest, sealed.highest);
   // Gaps whose numbers are not known may count calls that the journal tells of as well.
@@ -77,6 +82,8 @@ interface SealedRun {
   /** Highest number in any event or span that was read: a journal that lost its end must not hide it. */
   readonly highest: number;
   readonly lost: number;
+  /** Calls that were sealed as about to start, in the records that the journal points to. */
+  readonly intents: readonly IntentRecord[];
   /** Calls that an earlier start sealed as interrupted, before it was killed as well. */
   readonly interrupted: number;
 }
@@ -90,6 +97,7 @@ function readRun(
   let highest = 0;
   let lost = 0;
   let interrupted = 0;
+  const intents: IntentRecord[] = [];
   for (const { header, readStored } of framesFrom(files, dir, run, size)) {
     if (header.index === run && header.kind !== 'control') return undefined;
     const isCounted = header.source.kind === 'in-process' && header.index >= fromRecord;
@@ -102,6 +110,10 @@ function readRun(
       const begins = event.name === 'opened' && event.continues === undefined;
       if (begins !== (header.index === run) || event.name === 'closed') return undefined;
       if (event.name === 'heartbeat') highest = Math.max(highest, event.highest);
+      if (event.name === 'intent') {
+        highest = Math.max(highest, event.sequence);
+        if (header.index >= fromRecord) intents.push({ ...event, model: event.model ?? '' });
+      }
       if (event.name === 'gap') {
         lost += event.count;
         if (event.first > 0 && event.last >= event.first) numbers.add(event.first, event.last);
@@ -113,7 +125,7 @@ function readRun(
     }
   }
   if (numbers.isFull) return undefined;
-  return { numbers, highest: Math.max(highest, numbers.highest), lost, interrupted };
+  return { numbers, highest: Math.max(highest, numbers.highest), lost, intents, interrupted };
 }
 
 /** Numbers of the spans, or events, of a record; undefined where somebody changed it: verifying tells of that. */

@@ -9,6 +9,7 @@ import { encodeHex } from '../log/bytes.ts';
 import type {
   CoverageEvent,
   GapEvent,
+  IntentEvent,
   InterruptedEvent,
   ReceiptEvent,
   RefusedEvent,
@@ -173,13 +174,13 @@ export class Sealer {
   }
 
   /**
-   * Seals that an archive took a segment.
-   * @throws Error where the log can not be written now: the archiver asks again
+   * Seals that an archive took a segment, or that a call is about to start; durable when this returns.
+   * @throws Error where the log can not be written now: the archiver asks again, and of a call its journal tells
    */
-  sealReceipt(receipt: ReceiptEvent): void {
+  sealNow(event: ReceiptEvent | IntentEvent): void {
     if (this.#writer === undefined || this.#isClosed) throw new Error('the log can not be written');
     try {
-      this.#writer.appendControl([receipt]);
+      this.#writer.appendControl([event]);
     } catch (error) {
       this.#fail(error);
       throw error;
