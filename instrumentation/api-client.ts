@@ -7,13 +7,12 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { ApiCall, watchApiPromise } from './api-promise.ts';
 import {
   type Answer,
-  errorEnding,
   hide,
   type InvocationStart,
   property,
   startInvocation,
 } from './invocation.ts';
-import { guard } from './settings.ts';
+import { onSettled } from './settings.ts';
 import { activate, type CallMessage, channelOf, type Hook, hold, listen } from './target.ts';
 
 /** What a call is, and who gathers its answer. */
@@ -99,7 +98,7 @@ function watchMethod(
   listen(channel.end, (message) => {
     const call = calls.get(message);
     if (call === undefined) return;
-    if (message.error !== undefined) call.invocation.end(errorEnding(message.error));
+    if (message.error !== undefined) call.invocation.endError(message.error);
     else watchApiPromise(message.result, call);
   });
 }
@@ -138,15 +137,10 @@ function watchEvents(message: CallMessage): void {
   if (call === undefined || typeof next !== 'function') return;
   hide(events as object, 'next', function (this: unknown, ...args: unknown[]) {
     const step = next.apply(this, args) as Promise<unknown>;
-    guard('apiClient.events', () => {
-      // The SDK awaits the same promise, so a rejection is not hidden from it.
-      void step.then(
-        (result) => {
-          const data = property(property(result, 'value'), 'data');
-          if (typeof data === 'string' && data.startsWith('[DONE]')) call.hasEndMark = true;
-        },
-        () => {},
-      );
+    // The SDK awaits the same promise, so a rejection is not hidden from it.
+    onSettled('apiClient.events', step, (result) => {
+      const data = property(property(result, 'value'), 'data');
+      if (typeof data === 'string' && data.startsWith('[DONE]')) call.hasEndMark = true;
     });
     return step;
   });

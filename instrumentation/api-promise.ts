@@ -13,14 +13,13 @@ import {
 import { absentOutput } from './content.ts';
 import {
   COMPLETE,
-  errorEnding,
   type Invocation,
   property,
   type Signals,
   UNREAD,
   whenCollected,
 } from './invocation.ts';
-import { countProblem, guard } from './settings.ts';
+import { countProblem, guard, onSettled } from './settings.ts';
 import { replace, watchIterable } from './streams.ts';
 
 /** A call by way of such a promise. Refers to neither the promise nor a stream, so that both can be collected. */
@@ -72,7 +71,7 @@ export class ApiCall {
   failed(error: unknown): void {
     this.rawAlso = undefined;
     this.countRetries();
-    this.invocation.end(errorEnding(error, this.signals));
+    this.invocation.endError(error, this.signals);
   }
 
   /** The application asked for the parsed answer. */
@@ -187,9 +186,11 @@ function watchParsing(parsing: unknown, call: ApiCall): void {
     watchAnswer(parsing, call);
     return;
   }
-  (parsing as Promise<unknown>).then(
-    (answer) => guard('apiPromise.answer', () => watchAnswer(answer, call)),
-    (error: unknown) => call.invocation.end(errorEnding(error, call.signals)),
+  onSettled(
+    'apiPromise.answer',
+    parsing as Promise<unknown>,
+    (answer) => watchAnswer(answer, call),
+    (error) => call.invocation.endError(error, call.signals),
   );
 }
 

@@ -17,9 +17,10 @@ import {
   type Signals,
   startInvocation,
 } from './invocation.ts';
+import { guard } from './settings.ts';
 import { watchGenerator, watchIterable } from './streams.ts';
-import { activate, type CallMessage, channelOf, listen } from './target.ts';
-import { sdkErrorEnding } from './watch.ts';
+import type { CallMessage } from './target.ts';
+import { sdkErrorEnding, watchHooked } from './watch.ts';
 
 /** What a call is, and who gathers its answer. */
 export interface AsyncCall {
@@ -51,48 +52,24 @@ export function watchAsyncCalls(
   options: AsyncCallOptions = {},
 ): void {
   const { outcomeOf = (value: unknown): Outcome => ({ value }) } = options;
-  const calls = new WeakMap<CallMessage, Call | undefined>();
-  const channel = channelOf(target, channelId);
-  const callOf = (message: CallMessage): Call | undefined => {
-    if (!calls.has(message)) {
-      // Set first, so that what throws is not tried again.
-      calls.set(message, undefined);
-      const call = describe(message);
-      if (call !== undefined) {
-        const signal = call.signal instanceof AbortSignal ? call.signal : undefined;
-        const invocation = startInvocation(call.start, call.answer);
-        calls.set(message, {
-          invocation,
-          signals: [signal],
-          hasTimeLimit: call.hasTimeLimit === true,
-        });
-      }
-    }
-    return calls.get(message);
-  };
-  activate(channel, (message) => callOf(message)?.invocation.context);
-  listen(channel.end, (message) => {
-    // Threw before there was a promise; what it rejects with comes later.
-    if (message.error !== undefined) endWith({ error: message.error }, calls.get(message), options);
+  watchHooked(target, channelId, (message) => {
+    const call = describe(message);
+    if (call === undefined) return undefined;
+    const signals = [call.signal instanceof AbortSignal ? call.signal : undefined];
+    const invocation = startInvocation(call.start, call.answer);
+    const endingOf = (error: unknown): Ending => limitEnding(error, signals, call, options);
+    return {
+      invocation,
+      signals,
+      errorEnding: endingOf,
+      succeeded: (result) => {
+        // An answer that can not be told must not leave the call open.
+        const outcome = guard('asyncCall.outcome', () => outcomeOf(result)) ?? { error: undefined };
+        if ('error' in outcome) invocation.endError(outcome.error, signals, endingOf);
+        else takeAnswer(outcome.value, invocation, signals, options);
+      },
+    };
   });
-  listen(channel.asyncEnd, (message) => {
-    const call = calls.get(message);
-    if (call === undefined) return;
-    const { error, result } = message;
-    // An answer that can not be told must not leave the call open.
-    let outcome: Outcome = { error };
-    try {
-      if (error === undefined) outcome = outcomeOf(result);
-    } finally {
-      endWith(outcome, call, options);
-    }
-  });
-}
-
-interface Call {
-  readonly invocation: Invocation;
-  readonly signals: Signals;
-  readonly hasTimeLimit: boolean;
 }
 
 const TIMED_OUT: Ending = {
@@ -101,23 +78,25 @@ const TIMED_OUT: Ending = {
   errorType: 'timeout',
 };
 
-function endWith(
-  outcome: Outcome,
-  call: Call | undefined,
-  { watchStream = () => false, isTimeout = () => false }: AsyncCallOptions,
+/** A time limit of the SDK's own looks like an abort, which it is only if the application wanted it. */
+function limitEnding(
+  error: unknown,
+  signals: Signals,
+  { hasTimeLimit }: AsyncCall,
+  { isTimeout }: AsyncCallOptions,
+): Ending {
+  const ending = sdkErrorEnding(error, signals);
+  if (signals.some((signal) => signal?.aborted === true)) return ending;
+  const isAborted = ending.completion === AIGOV_INVOCATION_COMPLETION_VALUE_ABORTED;
+  return (hasTimeLimit === true && isAborted) || isTimeout?.(error) === true ? TIMED_OUT : ending;
+}
+
+function takeAnswer(
+  value: unknown,
+  invocation: Invocation,
+  signals: Signals,
+  { watchStream = () => false }: AsyncCallOptions,
 ): void {
-  if (call === undefined) return;
-  const { invocation, signals } = call;
-  if ('error' in outcome) {
-    const { error } = outcome;
-    const ending = sdkErrorEnding(error, signals);
-    const isWanted = signals.some((signal) => signal?.aborted === true);
-    const isLimit =
-      call.hasTimeLimit && ending.completion === AIGOV_INVOCATION_COMPLETION_VALUE_ABORTED;
-    invocation.end(!isWanted && (isLimit || isTimeout(error)) ? TIMED_OUT : ending);
-    return;
-  }
-  const { value } = outcome;
   if (typeof value === 'object' && value !== null) {
     if (watchStream(value, invocation, signals)) return;
     if (typeof property(value, 'next') === 'function') {

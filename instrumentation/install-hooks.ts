@@ -71,14 +71,19 @@ function installSync(): void {
   initializeSync({ instrumentations: instrumentations(), diagnosticsPort });
   nodeModule.registerHooks({
     resolve: (specifier, context, nextResolve) => {
-      const resolved = resolveSync(specifier, context, nextResolve);
-      guard('hooks.resolve', () => copyOf(resolved.url));
+      const resolved = nextResolve(specifier, context);
+      guard('hooks.resolve', () => {
+        resolveSync(specifier, context, () => resolved);
+        copyOf(resolved.url);
+      });
       return resolved;
     },
     load: (url, context, nextLoad) => {
-      const loaded = loadSync(url, context, nextLoad);
-      guard('hooks.load', () => noteLoaded(url));
-      return loaded;
+      const loaded = nextLoad(url, context);
+      // The package writes into what it is given.
+      const hooked = guard('hooks.load', () => loadSync(url, context, () => ({ ...loaded })));
+      guard('hooks.loaded', () => noteLoaded(url));
+      return hooked ?? loaded;
     },
   });
 }

@@ -73,7 +73,8 @@ export const UNREAD: Ending = {
   completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABANDONED,
   detail: AIGOV_INVOCATION_DETAIL_VALUE_UNREAD,
 };
-const DROPPED: Ending = { completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABANDONED };
+/** Reading began and was dropped, or the answer can not be watched: neither must look complete. */
+export const DROPPED: Ending = { completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABANDONED };
 const FORGOTTEN: Ending = {
   completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABANDONED,
   detail: AIGOV_INVOCATION_DETAIL_VALUE_TIMEOUT,
@@ -86,7 +87,11 @@ const SIGNALLED: Ending = {
   completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABORTED,
   detail: AIGOV_INVOCATION_DETAIL_VALUE_SIGNAL,
 };
-const TRUNCATED: Ending = {
+const UNTOLD: Ending = {
+  completion: AIGOV_INVOCATION_COMPLETION_VALUE_ERROR,
+  errorType: '_OTHER',
+};
+export const TRUNCATED: Ending = {
   completion: AIGOV_INVOCATION_COMPLETION_VALUE_ERROR,
   detail: AIGOV_INVOCATION_DETAIL_VALUE_TRUNCATED,
   errorType: 'truncated',
@@ -107,15 +112,15 @@ const collected = new FinalizationRegistry<() => void>((listener) => {
 /** One call of a model. It MUST NOT be given anything that refers to the SDK's promise or stream: see {@link whenCollected}. */
 export class Invocation {
   readonly span: Span;
-  /** The context of the call, with its span active. */
-  readonly context: Context;
+  /** The context of the call, with its span active; undefined if it can not be had, and then nothing nests. */
+  readonly context: Context | undefined;
   private readonly answer: Answer;
   private readonly startedMs: number = performance.now();
   private progressMs: number = this.startedMs;
   private hasEnded = false;
   private sawChunk = false;
 
-  constructor(span: Span, callContext: Context, answer: Answer) {
+  constructor(span: Span, callContext: Context | undefined, answer: Answer) {
     this.span = span;
     this.context = callContext;
     this.answer = answer;
@@ -164,6 +169,16 @@ export class Invocation {
     this.end(finished === true ? COMPLETE : fallback);
   }
 
+  /** Ends the call with an error, told as {@link errorEnding} says unless given, and as `_OTHER` if that fails. */
+  endError(
+    error: unknown,
+    signals: Signals = [],
+    endingOf: (error: unknown, signals: Signals) => Ending = errorEnding,
+  ): void {
+    if (this.hasEnded) return;
+    this.end(guard('invocation.classify', () => endingOf(error, signals)) ?? UNTOLD);
+  }
+
   /** The terminal state. The first one stands; whatever comes later is not heard. */
   end(ending: Ending, attributes?: Attributes): void {
     if (this.hasEnded) return;
@@ -198,7 +213,6 @@ export class Invocation {
  */
 export function startInvocation(start: InvocationStart, answer: Answer): Invocation {
   countStart();
-  const parent = guard('invocation.context', activeContext) ?? ({} as Context);
   const span =
     guard('invocation.start', () =>
       currentTracer(SCOPE_NAME).startSpan(start.name, {
@@ -206,8 +220,8 @@ export function startInvocation(start: InvocationStart, answer: Answer): Invocat
         attributes: { ...governanceAttributesOf(start), ...start.attributes },
       }),
     ) ?? trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
-  const spanContext = guard('invocation.context', () => trace.setSpan(parent, span)) ?? parent;
-  const invocation = new Invocation(span, spanContext, answer);
+  const callContext = guard('invocation.context', () => trace.setSpan(activeContext(), span));
+  const invocation = new Invocation(span, callContext, answer);
   open.add(invocation);
   scheduleSweep();
   guard('invocation.input', () => {
@@ -256,7 +270,7 @@ const CAUSES_MAX = 5;
  * connection breaks, so an aborted signal alone does not show that the application wanted it.
  */
 export function errorEnding(error: unknown, signals: Signals = []): Ending {
-  return guard('invocation.classify', () => classify(error, signals)) ?? failed('_OTHER');
+  return guard('invocation.classify', () => classify(error, signals)) ?? UNTOLD;
 }
 
 function classify(error: unknown, signals: Signals): Ending {
@@ -292,82 +306,6 @@ function toldType(error: unknown): string | undefined {
   return [...told, property(body, 'type')].find(
     (type): type is string => typeof type === 'string' && TYPE.test(type),
   );
-}
-
-/** What {@link watchIterator} has to know. MUST NOT refer to the iterator: see {@link whenCollected}. */
-export interface IteratorWatch {
-  /** Whether this iterator is the one that reads; asked at its first `next`. */
-  readonly isReader: () => boolean;
-  /** Whether the end of the answer came by another way than the answer itself. */
-  readonly hasEnd: () => boolean;
-  readonly signals: Signals;
-  /** How the call ended if the iterator runs out and nothing said that the answer is at its end; truncated unless given. */
-  readonly runOut?: Ending;
-  /** How the call ended that an error ended; as {@link errorEnding} says unless given. */
-  readonly errorEnding?: (error: unknown, signals: Signals) => Ending;
-  /** Runs each `next`; as it comes unless given. MUST run the work exactly once. */
-  readonly run?: <Result>(work: () => Result) => Result;
-}
-
-/**
- * Watches the reading of a stream by way of its iterator, whose methods are replaced on the object itself: its class,
- * its prototype and the promises it gives out stay what they are.
- */
-export function watchIterator(
-  iterator: AsyncIterator<unknown>,
-  invocation: Invocation,
-  watch: IteratorWatch,
-): void {
-  const reading: Reading = { reads: undefined, invocation, hasEnd: watch.hasEnd };
-  const { next, return: close, throw: fail } = iterator;
-  const { hasEnd, isReader, signals, runOut = TRUNCATED, run = (work) => work() } = watch;
-  const { errorEnding: endingOf = errorEnding } = watch;
-  const onStep = (step: IteratorResult<unknown>): void => {
-    if (step.done === true) invocation.endStream(hasEnd(), signalEnding(signals) ?? runOut);
-    else invocation.chunk(step.value);
-  };
-  hide(iterator, 'next', function (this: unknown, ...args: []) {
-    reading.reads ??= guard('stream.reader', isReader) ?? false;
-    const step = run(() => next.apply(this as AsyncIterator<unknown>, args));
-    if (reading.reads && invocation.isOpen) {
-      guard('stream.next', () => {
-        void step.then(
-          (result) => guard('stream.step', () => onStep(result)),
-          (error: unknown) => invocation.end(endingOf(error, signals)),
-        );
-      });
-    }
-    return step;
-  });
-  for (const [name, method] of [
-    ['return', close],
-    ['throw', fail],
-  ] as const) {
-    if (method === undefined) continue;
-    hide(iterator, name, function (this: unknown, ...args: [unknown?]) {
-      // Before the SDK hears of it, since it aborts its own controller in answer. An iterator that was never asked for
-      // anything is closed without an effect on the call, which stays unread.
-      if (reading.reads === true) {
-        guard('stream.close', () =>
-          invocation.endStream(hasEnd(), signalEnding(signals) ?? BROKEN_OFF),
-        );
-      }
-      return method.apply(this as AsyncIterator<unknown>, args);
-    });
-  }
-  whenCollected(iterator, reading, drop);
-}
-
-interface Reading {
-  /** Whether this iterator reads the answer; undefined until it is first asked. */
-  reads: boolean | undefined;
-  readonly invocation: Invocation;
-  readonly hasEnd: () => boolean;
-}
-
-/** An iterator that was never asked is no reading that was dropped: whoever watches the stream tells of that. */
-function drop({ reads, invocation, hasEnd }: Reading): void {
-  if (reads === true) invocation.endStream(hasEnd(), DROPPED);
 }
 
 /** Sets a property of an SDK's object that an application enumerating it does not see. */

@@ -17,15 +17,14 @@ import { absentOutput, SequenceOutput, valueOutput } from './content.ts';
 import {
   type Answer,
   COMPLETE,
-  errorEnding,
   type Invocation,
   property,
   startInvocation,
   UNREAD,
-  watchIterator,
   whenCollected,
 } from './invocation.ts';
-import { guard } from './settings.ts';
+import { guard, onSettled } from './settings.ts';
+import { watchIterator } from './streams.ts';
 import { runWithin } from './watch.ts';
 
 export interface GovernedModelOptions<Arguments extends readonly unknown[]> {
@@ -95,7 +94,7 @@ export function governedModel<This, Arguments extends unknown[], Result>(
     try {
       result = runWithin(invocation, () => model.apply(this, args));
     } catch (error) {
-      invocation.end(errorEnding(error));
+      guard('model.error', () => invocation.endError(error));
       throw error;
     }
     return guard('model.result', () => watchResult(result, invocation, answer)) ?? result;
@@ -121,17 +120,17 @@ function watchResult<Result>(result: Result, invocation: Invocation, answer: Mod
 
 function watchPromise(promise: Promise<unknown>, invocation: Invocation): Promise<unknown> {
   const succeeded = (value: unknown): unknown => {
-    invocation.endWhole(value);
+    guard('model.answer', () => invocation.endWhole(value));
     return value;
   };
   // A promise of a class of its own has methods the application may want: it stays, and listening on the side keeps Node
   // from reporting its rejection. Of a plain promise the application gets the next one, and Node reports as ever.
   if (promise.constructor !== Promise) {
-    void promise.then(succeeded, (error: unknown) => invocation.end(errorEnding(error)));
+    onSettled('model.answer', promise, succeeded, (error) => invocation.endError(error));
     return promise;
   }
   return promise.then(succeeded, (error: unknown) => {
-    invocation.end(errorEnding(error));
+    guard('model.error', () => invocation.endError(error));
     throw error;
   });
 }

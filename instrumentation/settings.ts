@@ -159,6 +159,21 @@ export function guard<Result>(place: string, work: () => Result): Result | undef
   }
 }
 
+/** Listens to a promise beside whoever it is for; what our listeners throw is counted under `place`. */
+export function onSettled<Value>(
+  place: string,
+  promise: PromiseLike<Value>,
+  fulfilled: (value: Value) => void,
+  rejected: (error: unknown) => void = () => {},
+): void {
+  guard(place, () => {
+    void promise.then(
+      (value) => guard(place, () => fulfilled(value)),
+      (error: unknown) => guard(place, () => rejected(error)),
+    );
+  });
+}
+
 /** Counts a problem of ours that must not reach the application. */
 export function countProblem(place: string): void {
   problems.set(place, (problems.get(place) ?? 0) + 1);

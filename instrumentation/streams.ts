@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Watches the objects that SDKs give out as streams, by way of methods replaced on the object itself: its class, its prototype
- * and what it gives out stay what they are. Sees nothing of a stream that is read by another way than the method named.
+ * The core of all that watches streams: iterators, and the objects that give them out, by way of methods replaced on the object
+ * itself, whose class, prototype and promises stay what they are. Sees nothing of a stream that is read in another way.
  */
 import {
+  BROKEN_OFF,
+  DROPPED,
+  type Ending,
+  errorEnding,
   hide,
   type Invocation,
-  type IteratorWatch,
   property,
   type Signals,
   signalEnding,
+  TRUNCATED,
   UNREAD,
-  watchIterator,
   whenCollected,
 } from './invocation.ts';
-import { countProblem, guard } from './settings.ts';
+import { countProblem, guard, onSettled } from './settings.ts';
 
 type Method = (this: unknown, ...args: unknown[]) => unknown;
 
@@ -46,6 +49,80 @@ export function replace(
   hide(target, name, function (this: unknown, ...args: unknown[]) {
     return by(original as Method, this, args);
   });
+}
+
+/** What {@link watchIterator} has to know. MUST NOT refer to the iterator: see {@link whenCollected}. */
+export interface IteratorWatch {
+  /** Whether this iterator is the one that reads; asked at its first `next`. */
+  readonly isReader: () => boolean;
+  /** Whether the end of the answer came by another way than the answer itself. */
+  readonly hasEnd: () => boolean;
+  readonly signals: Signals;
+  /** How the call ended if the iterator runs out and nothing said that the answer is at its end; truncated unless given. */
+  readonly runOut?: Ending;
+  /** How the call ended that an error ended; as {@link errorEnding} says unless given. */
+  readonly errorEnding?: (error: unknown, signals: Signals) => Ending;
+  /** Runs each `next`; as it comes unless given. MUST run the work exactly once. */
+  readonly run?: <Result>(work: () => Result) => Result;
+}
+
+/**
+ * Watches the reading of a stream by way of its iterator, whose methods are replaced on the object itself: its class,
+ * its prototype and the promises it gives out stay what they are.
+ */
+export function watchIterator(
+  iterator: AsyncIterator<unknown>,
+  invocation: Invocation,
+  watch: IteratorWatch,
+): void {
+  const reading: Reading = { reads: undefined, invocation, hasEnd: watch.hasEnd };
+  const { next, return: close, throw: fail } = iterator;
+  const { hasEnd, isReader, signals, runOut = TRUNCATED, run = (work) => work() } = watch;
+  const { errorEnding: endingOf = errorEnding } = watch;
+  const onStep = (step: IteratorResult<unknown>): void => {
+    if (step.done === true) invocation.endStream(hasEnd(), signalEnding(signals) ?? runOut);
+    else invocation.chunk(step.value);
+  };
+  hide(iterator, 'next', function (this: unknown, ...args: []) {
+    reading.reads ??= guard('stream.reader', isReader) ?? false;
+    const step = run(() => next.apply(this as AsyncIterator<unknown>, args));
+    guard('stream.next', () => {
+      if (reading.reads !== true || !invocation.isOpen) return;
+      onSettled('stream.step', step, onStep, (error) =>
+        invocation.endError(error, signals, endingOf),
+      );
+    });
+    return step;
+  });
+  for (const [name, method] of [
+    ['return', close],
+    ['throw', fail],
+  ] as const) {
+    if (method === undefined) continue;
+    hide(iterator, name, function (this: unknown, ...args: [unknown?]) {
+      // Before the SDK hears of it, since it aborts its own controller in answer. An iterator that was never asked for
+      // anything is closed without an effect on the call, which stays unread.
+      if (reading.reads === true) {
+        guard('stream.close', () =>
+          invocation.endStream(hasEnd(), signalEnding(signals) ?? BROKEN_OFF),
+        );
+      }
+      return method.apply(this as AsyncIterator<unknown>, args);
+    });
+  }
+  whenCollected(iterator, reading, drop);
+}
+
+interface Reading {
+  /** Whether this iterator reads the answer; undefined until it is first asked. */
+  reads: boolean | undefined;
+  readonly invocation: Invocation;
+  readonly hasEnd: () => boolean;
+}
+
+/** An iterator that was never asked is no reading that was dropped: whoever watches the stream tells of that. */
+function drop({ reads, invocation, hasEnd }: Reading): void {
+  if (reads === true) invocation.endStream(hasEnd(), DROPPED);
 }
 
 /**
@@ -105,8 +182,10 @@ function endIfUnread(
   signal?.addEventListener(
     'abort',
     () => {
-      const ending = signalEnding(signals);
-      if (reading.iterator === undefined && ending !== undefined) invocation.end(ending);
+      guard('stream.abort', () => {
+        const ending = signalEnding(signals);
+        if (reading.iterator === undefined && ending !== undefined) invocation.end(ending);
+      });
     },
     { once: true },
   );

@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Watches calls that give a native promise, a web stream or an async iterable: the application gets the same values, errors and
- * back-pressure as without us. Sees nothing of an object that is read by other means than these.
+ * Watches functions, hooked or called by us in the package's stead: the application gets the same values and errors as without
+ * us, and what a function starts nests under its call. Sees nothing of what a stream gives, which others watch.
  */
 import type { Attributes } from '@opentelemetry/api';
-import {
-  AIGOV_INVOCATION_COMPLETION_VALUE_ABANDONED,
-  AIGOV_INVOCATION_COMPLETION_VALUE_ABORTED,
-  AIGOV_INVOCATION_COMPLETION_VALUE_ERROR,
-  AIGOV_INVOCATION_DETAIL_VALUE_BREAK,
-} from '../semconv/index.ts';
+import { AIGOV_INVOCATION_COMPLETION_VALUE_ERROR } from '../semconv/index.ts';
 import { valueOutput } from './content.ts';
 import {
   type Answer,
@@ -19,25 +14,16 @@ import {
   property,
   type Signals,
   signalEnding,
-  UNREAD,
-  whenCollected,
 } from './invocation.ts';
-import { withContext } from './otel-api.ts';
-import { countProblem, guard } from './settings.ts';
+import { activeContext, withContext } from './otel-api.ts';
+import { countProblem, guard, onSettled } from './settings.ts';
 import { activate, type CallMessage, channelOf, listen } from './target.ts';
-
-/** A call whose answer can not be watched must not look complete. */
-const UNWATCHED: Ending = { completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABANDONED };
-const BROKEN_OFF: Ending = {
-  completion: AIGOV_INVOCATION_COMPLETION_VALUE_ABORTED,
-  detail: AIGOV_INVOCATION_DETAIL_VALUE_BREAK,
-};
 
 /** Runs the work of a call exactly once, with its span active if the context manager is well. */
 export function runWithin<Result>(invocation: Invocation, work: () => Result): Result {
   let outcome: { readonly value: Result } | { readonly error: unknown } | undefined;
   guard('watch.context', () =>
-    withContext(invocation.context, () => {
+    withContext(invocation.context ?? activeContext(), () => {
       // Kept apart from what the context manager itself might throw.
       try {
         outcome = { value: work() };
@@ -94,87 +80,23 @@ export function watchCall<Value>(
   try {
     result = runWithin(invocation, work);
   } catch (error) {
-    invocation.end(endingOf(error, signals));
+    guard('watch.error', () => invocation.endError(error, signals, endingOf));
     throw error;
   }
   const take = (value: Value): Value => guard('watch.result', () => succeeded(value)) ?? value;
-  const fail = (error: unknown): void => invocation.end(endingOf(error, signals));
   if (result instanceof Promise && result.constructor === Promise) {
     return result.then(take, (error: unknown) => {
-      fail(error);
+      guard('watch.error', () => invocation.endError(error, signals, endingOf));
       throw error;
     });
   }
   if (typeof property(result, 'then') === 'function') {
-    void (result as Promise<Value>).then(take, fail);
+    onSettled('watch.result', result as Promise<Value>, take, (error) =>
+      invocation.endError(error, signals, endingOf),
+    );
     return result;
   }
   return take(result as Value);
-}
-
-/**
- * A stream that gives what `stream` gives, when it is asked and not before, and passes a cancellation on. If there is none to be
- * had, the application gets `stream` itself and the call ends as abandoned.
- */
-export function watchReadable<Chunk>(
-  stream: ReadableStream<Chunk>,
-  invocation: Invocation,
-  signals: Signals = [],
-): ReadableStream<Chunk> {
-  const watched = guard('watch.stream', () => readableOf(stream, invocation, signals));
-  if (watched === undefined) invocation.end(UNWATCHED);
-  return watched ?? stream;
-}
-
-function readableOf<Chunk>(
-  stream: ReadableStream<Chunk>,
-  invocation: Invocation,
-  signals: Signals,
-): ReadableStream<Chunk> {
-  const reader = stream.getReader();
-  const reading = { isRead: false, invocation };
-  const watched = new ReadableStream<Chunk>(
-    {
-      pull: async (controller) => {
-        reading.isRead = true;
-        let step: Awaited<ReturnType<typeof reader.read>>;
-        try {
-          step = await reader.read();
-        } catch (error) {
-          invocation.end(sdkErrorEnding(error, signals));
-          throw error;
-        }
-        if (step.done) {
-          guard('watch.stream', () => invocation.endStream(false, signalEnding(signals)));
-          controller.close();
-        } else {
-          invocation.chunk(step.value);
-          controller.enqueue(step.value);
-        }
-      },
-      cancel: (reason) => {
-        guard('watch.stream', () =>
-          invocation.endStream(false, signalEnding(signals) ?? BROKEN_OFF),
-        );
-        return reader.cancel(reason);
-      },
-    },
-    // Nothing is asked for ahead of the application.
-    { highWaterMark: 0 },
-  );
-  whenCollected(watched, reading, endCollected);
-  return watched;
-}
-
-function endCollected({
-  isRead,
-  invocation,
-}: {
-  readonly isRead: boolean;
-  readonly invocation: Invocation;
-}): void {
-  if (isRead) invocation.endStream(false, UNWATCHED);
-  else invocation.end(UNREAD);
 }
 
 /** An answer that comes in one piece and whose content is a part of it, or all. */
@@ -246,7 +168,7 @@ export function watchHooked(
     // By the member, since anything can be thrown.
     if ('error' in message) {
       const { errorEnding: endingOf = sdkErrorEnding, signals = [] } = call;
-      call.invocation.end(endingOf(message.error, signals));
+      call.invocation.endError(message.error, signals, endingOf);
       return;
     }
     guard(`${target}.result`, () => call.succeeded(message.result, message));

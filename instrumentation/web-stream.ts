@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Watches the web streams that SDKs give out, by way of methods replaced on the object itself: it stays what it is, and gives
- * what it gave. Sees nothing of a stream that Node reads without asking one of these methods.
+ * Watches the web streams that SDKs give out: by way of methods replaced on the object itself, which stays what it is and gives
+ * what it gave, or by a stream in its place. Sees nothing of a replaced one that Node reads without asking these methods.
  */
 import type {
   ReadableStreamDefaultReader,
@@ -12,14 +12,14 @@ import type {
 } from 'node:stream/web';
 import {
   BROKEN_OFF,
-  errorEnding,
+  DROPPED,
   type Invocation,
   type Signals,
   signalEnding,
-  watchIterator,
+  UNREAD,
   whenCollected,
 } from './invocation.ts';
-import { guard } from './settings.ts';
+import { guard, onSettled } from './settings.ts';
 import {
   endUnread,
   never,
@@ -27,7 +27,9 @@ import {
   replace,
   type StreamReading,
   type StreamWatch,
+  watchIterator,
 } from './streams.ts';
+import { sdkErrorEnding } from './watch.ts';
 
 /**
  * Watches a web stream: by iterators, by readers, through `tee` or a pipe. Once it is piped there is one more chunk between
@@ -68,11 +70,15 @@ function watchBranch(
       const { isReader } = readerOf(new WeakRef(reader), reading, hasEnd, signals);
       replace(reader, 'read', (read, own, readArgs) => {
         const step = read.apply(own, readArgs);
-        if (isReader()) guard('stream.read', () => watchStep(step, invocation, signals, hasEnd));
+        guard('stream.read', () => {
+          if (isReader()) watchStep(step, invocation, signals, hasEnd);
+        });
         return step;
       });
       replace(reader, 'cancel', (cancel, own, cancelArgs) => {
-        if (isReader()) guard('stream.cancel', brokenOff);
+        guard('stream.cancel', () => {
+          if (isReader()) brokenOff();
+        });
         return cancel.apply(own, cancelArgs);
       });
     });
@@ -90,15 +96,17 @@ function watchBranch(
     return branches;
   });
   replace(stream, 'pipeThrough', (original, self, args) => {
+    const tap = guard('stream.pipe', () => tapOf(stream, invocation, signals, hasEnd, reading));
+    if (tap === undefined) return original.apply(self, args);
     const [pair, options] = args as Parameters<ReadableStream['pipeThrough']>;
-    const tapped = original.call(self, tapOf(stream, invocation, signals, hasEnd, reading));
-    return (tapped as ReadableStream).pipeThrough(pair, options);
+    return (original.call(self, tap) as ReadableStream).pipeThrough(pair, options);
   });
-  replace(stream, 'pipeTo', (_, self, [target, options]) => {
-    const tap = tapOf(stream, invocation, signals, hasEnd, reading);
+  replace(stream, 'pipeTo', (original, self, args) => {
+    const tap = guard('stream.pipe', () => tapOf(stream, invocation, signals, hasEnd, reading));
+    if (tap === undefined) return original.apply(self, args);
+    const [target, options] = args as [WritableStream, StreamPipeOptions | undefined];
     // Goes by the method above this one, which is the class's own.
-    const tapped = ReadableStream.prototype.pipeThrough.call(self, tap);
-    return tapped.pipeTo(target as WritableStream, options as StreamPipeOptions);
+    return ReadableStream.prototype.pipeThrough.call(self, tap).pipeTo(target, options);
   });
 }
 
@@ -113,13 +121,13 @@ function tapOf(
   reading.iterator ??= new WeakRef(stream);
   const cancel = (reason: unknown): void => {
     guard('stream.pipe', () => {
-      if (reason instanceof Error) invocation.end(errorEnding(reason, signals));
+      if (reason instanceof Error) invocation.endError(reason, signals);
       else invocation.endStream(hasEnd(), signalEnding(signals) ?? BROKEN_OFF);
     });
   };
   const tap: Transformer & { cancel: (reason: unknown) => void } = {
     transform: (chunk: unknown, controller: TransformStreamDefaultController) => {
-      invocation.chunk(chunk);
+      guard('stream.pipe', () => invocation.chunk(chunk));
       controller.enqueue(chunk);
     },
     flush: () => {
@@ -136,12 +144,84 @@ function watchStep(
   signals: Signals,
   hasEnd: () => boolean,
 ): void {
-  void (step as Promise<ReadableStreamReadResult<unknown>>).then(
-    ({ done, value }) =>
-      guard('stream.step', () => {
-        if (done) invocation.endStream(hasEnd(), signalEnding(signals));
-        else invocation.chunk(value);
-      }),
-    (error: unknown) => invocation.end(errorEnding(error, signals)),
+  onSettled(
+    'stream.step',
+    step as Promise<ReadableStreamReadResult<unknown>>,
+    ({ done, value }) => {
+      if (done) invocation.endStream(hasEnd(), signalEnding(signals));
+      else invocation.chunk(value);
+    },
+    (error) => invocation.endError(error, signals),
   );
+}
+
+/**
+ * A stream that gives what `stream` gives, when it is asked and not before, and passes a cancellation on. If there is none to be
+ * had, the application gets `stream` itself and the call ends as abandoned.
+ */
+export function watchReadable<Chunk>(
+  stream: ReadableStream<Chunk>,
+  invocation: Invocation,
+  signals: Signals = [],
+): ReadableStream<Chunk> {
+  const watched = guard('watch.stream', () => readableOf(stream, invocation, signals));
+  if (watched === undefined) invocation.end(DROPPED);
+  return watched ?? stream;
+}
+
+function readableOf<Chunk>(
+  stream: ReadableStream<Chunk>,
+  invocation: Invocation,
+  signals: Signals,
+): ReadableStream<Chunk> {
+  if (stream.locked) throw new TypeError('stream: somebody else reads it');
+  // Asked for late: until then the application can have the stream itself, should we fail.
+  let taken: ReadableStreamDefaultReader<Chunk> | undefined;
+  const reader = (): ReadableStreamDefaultReader<Chunk> => {
+    taken ??= stream.getReader();
+    return taken;
+  };
+  const reading = { isRead: false, invocation };
+  const watched = new ReadableStream<Chunk>(
+    {
+      pull: async (controller) => {
+        reading.isRead = true;
+        let step: ReadableStreamReadResult<Chunk>;
+        try {
+          step = await reader().read();
+        } catch (error) {
+          guard('watch.stream', () => invocation.endError(error, signals, sdkErrorEnding));
+          throw error;
+        }
+        if (step.done) {
+          guard('watch.stream', () => invocation.endStream(false, signalEnding(signals)));
+          controller.close();
+        } else {
+          guard('watch.stream', () => invocation.chunk(step.value));
+          controller.enqueue(step.value);
+        }
+      },
+      cancel: (reason) => {
+        guard('watch.stream', () =>
+          invocation.endStream(false, signalEnding(signals) ?? BROKEN_OFF),
+        );
+        return reader().cancel(reason);
+      },
+    },
+    // Nothing is asked for ahead of the application.
+    { highWaterMark: 0 },
+  );
+  whenCollected(watched, reading, endCollected);
+  return watched;
+}
+
+function endCollected({
+  isRead,
+  invocation,
+}: {
+  readonly isRead: boolean;
+  readonly invocation: Invocation;
+}): void {
+  if (isRead) invocation.endStream(false, DROPPED);
+  else invocation.end(UNREAD);
 }

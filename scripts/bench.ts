@@ -12,6 +12,7 @@ import { memory } from '../test/bench/g-memory.ts';
 import { bytesAtRest } from '../test/bench/h-bytes.ts';
 import { latency } from '../test/bench/i-latency.ts';
 import { archive } from '../test/bench/j-archive.ts';
+import { hooks } from '../test/bench/k-hooks.ts';
 import { runBenches } from '../test/bench/support/bench.ts';
 
 await runBenches([
@@ -25,4 +26,5 @@ await runBenches([
   bytesAtRest,
   latency,
   archive,
+  hooks,
 ]);

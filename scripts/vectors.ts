@@ -16,6 +16,7 @@ import { encodeCheckpointText, encodeNote, type Head } from '../exporter/log/not
 import type { FindingCode, Verdict } from '../exporter/log/report.ts';
 import { segmentName } from '../exporter/log/segment.ts';
 import { parseSigner, type Signer } from '../exporter/node/keys.ts';
+import { encodePruned } from '../exporter/node/prune.ts';
 
 export interface VectorTrust {
   readonly origin?: string | undefined;
@@ -306,6 +307,26 @@ const countOf = (log: SealedLog): number => log.segments.flat().length;
 /** Files of a log signed at `size`, by default at its end. */
 export function filesOf(log: SealedLog, size: number = countOf(log)): Files {
   return { ...segmentFiles(log.segments), checkpoint: checkpoint(log, size) };
+}
+
+/** What a writer leaves of the first records once their segments are removed. */
+function prunedFile(log: SealedLog, size: number): Uint8Array {
+  const leaves = log.segments.flat().map(({ header }) => leafHash(sha256, header));
+  const peaks: Uint8Array[] = [];
+  let at = 0;
+  for (let power = 2 ** 20; power >= 1; power /= 2) {
+    if (Math.floor(size / power) % 2 === 0) continue;
+    peaks.push(rootOf(sha256, leaves.slice(at, at + power)));
+    at += power;
+  }
+  return encodePruned({ size, peaks, link: leaves[size - 1]! });
+}
+/** Files of a log whose first `size` records were removed. */
+function prunedFiles(log: SealedLog, size: number, more: Files = {}): Files {
+  const files = Object.entries(filesOf(log));
+  const first = (path: string): number => Number(/([0-9]{20})\.seg$/.exec(path)?.[1] ?? size);
+  const kept = files.filter(([path]) => first(path) >= size);
+  return { ...Object.fromEntries(kept), pruned: prunedFile(log, size), ...more };
 }
 
 // ---------------------------------------------------------------------------------------------------- Cases
@@ -1318,6 +1339,20 @@ export function makeVectors(): Vector[] {
     '',
     lie(of('control', [killed(...call), killed(...call, text('model', 'gpt-5'))])),
   );
+  const hold = (...fields: readonly Uint8Array[]): Uint8Array =>
+    message(time, ...fields, f(12, 'hold'));
+  const placed = [text('action', 'placed'), text('id', 'case-7')];
+  valid(
+    'event-hold',
+    'a legal hold and its release, made by hand',
+    '',
+    lie(
+      of('control', [
+        hold(...placed, text('by', 'legal')),
+        hold(text('action', 'released'), text('id', 'case-7')),
+      ]),
+    ),
+  );
   const refused = [count('count', 2), text('cause', 'x'), text('source', 'direct')];
   valid(
     'event-refused',
@@ -1353,6 +1388,8 @@ export function makeVectors(): Vector[] {
       'closed-interrupted-text',
       message(time, ...counts, ranges, text('interrupted', '1'), f(12, 'closed')),
     ],
+    ['hold-without-id', hold(placed[0]!)],
+    ['hold-id-first', hold(placed[1]!, placed[0]!)],
     ['interrupted-without-ids', killed(call[0]!, call[3]!)],
     ['interrupted-model-first', killed(text('model', 'x'), ...call)],
     ['coverage-without-state', covered()],
@@ -1800,6 +1837,101 @@ export function makeVectors(): Vector[] {
   for (const [name, says, drafts, ...codes] of sums) {
     const verdict = codes.every((code) => notes.includes(code)) ? valid : incomplete;
     verdict(`numbers-${name}`, says, codes.join(' '), log(opened, ...drafts));
+  }
+
+  // Segments that were removed since an archive has them.
+  const numberedLog = sealDrafts(NUMBERED_DRAFTS);
+  const seenAt = (log: SealedLog, size: number): Partial<VectorTrust> => ({
+    minimum: { size, root: encodeBase64(log.headAt(size).root) },
+  });
+  const removal = (
+    name: string,
+    says: string,
+    files: Files,
+    seen: Partial<VectorTrust> | undefined,
+    codes = '',
+  ): void => {
+    if (seen === undefined)
+      unverifiable(`pruned-${name}`, says, `log.pruned ${codes}`.trim(), files);
+    else if (codes === '') valid(`pruned-${name}`, says, 'log.pruned-seen', files, seen);
+    else incomplete(`pruned-${name}`, says, `log.pruned-seen ${codes}`, files, seen);
+  };
+  removal('unseen', 'nobody saw them verified', prunedFiles(whole, 3), undefined);
+  removal('seen', 'a head behind them was seen', prunedFiles(whole, 3), seenAt(whole, 4));
+  removal(
+    'seen-exactly',
+    'the head at their end was seen',
+    prunedFiles(whole, 3),
+    seenAt(whole, 3),
+  );
+  unverifiable(
+    'pruned-seen-before',
+    'only a head among them was seen',
+    'log.pruned',
+    prunedFiles(whole, 3),
+    seenAt(whole, 2),
+  );
+  removal('twice', 'two segments were removed', prunedFiles(whole, 5), seenAt(whole, 6));
+  removal(
+    'half-way',
+    'a crash left a segment that was to be removed',
+    prunedFiles(whole, 5, { [SEG(3)]: honest[SEG(3)]! }),
+    seenAt(whole, 6),
+  );
+  removal(
+    'numbers',
+    'the numbers of a run whose beginning was removed are not summed',
+    prunedFiles(numberedLog, 6),
+    seenAt(numberedLog, 6),
+    'log.interrupted log.recovered',
+  );
+  removal('in-a-run', 'nor is its end', prunedFiles(numberedLog, 8), seenAt(numberedLog, 8));
+  const twoRuns = sealDrafts([
+    [opened, closed],
+    [opened, calls(2), control(closedAt(2))],
+  ]);
+  removal(
+    'run-begins',
+    'a run that begins behind them is summed',
+    prunedFiles(twoRuns, 2),
+    seenAt(twoRuns, 2),
+    'log.numbers',
+  );
+  unverifiable('pruned-all', 'nothing but them', 'log.empty log.pruned', {
+    pruned: prunedFile(whole, 6),
+    checkpoint: honest.checkpoint!,
+  });
+  const behind3 = prunedFiles(whole, 3);
+  const prunedText = Buffer.from(behind3.pruned as Uint8Array).toString('latin1');
+  for (const [name, text] of [
+    ['empty', ''],
+    ['no-end', prunedText.slice(0, -1)],
+    ['peak-missing', prunedText.replace(/[^\n]+\n$/, '')],
+    ['size-zero', prunedText.replace('\n3\n', '\n0\n')],
+    ['leading-zero', prunedText.replace('\n3\n', '\n03\n')],
+    ['blank', `${prunedText}\n`],
+  ] as const) {
+    const files = { ...behind3, pruned: bytes(text) };
+    invalid(
+      `pruned-${name}`,
+      'no such file: the log begins at 0',
+      'segment.name log.empty log.truncated',
+      files,
+    );
+  }
+  invalid('pruned-other-size', 'a lie about how many', 'log.pruned log.root record.link', {
+    ...behind3,
+    pruned: bytes(prunedText.replace('\n3\n', '\n5\n')),
+  });
+  const [, , , ...lines] = prunedText.split('\n');
+  for (const [name, from, codes] of [
+    ['other-link', prunedText.split('\n')[2]!, 'record.link'],
+    ['other-peak', lines[0]!, 'log.root'],
+  ] as const) {
+    invalid(`pruned-${name}`, 'a lie about what was there', `log.pruned ${codes}`, {
+      ...behind3,
+      pruned: bytes(prunedText.replace(from, HASH)),
+    });
   }
 
   return [...vectors.values()].sort((a, b) => (a.name < b.name ? -1 : 1));

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Terminal } from '../exporter/cli/terminal.ts';
 import { runVerifyArchive } from '../exporter/cli/verify-archive.ts';
+import type { ControlEvent } from '../exporter/log/control.ts';
 import { ARCHIVE_FINDING_CODES } from '../exporter/node/archive-report.ts';
 import { S3Archive } from '../exporter/node/archive-s3.ts';
 import { readConfig } from '../exporter/node/config.ts';
@@ -326,6 +327,41 @@ const ATTACKS: readonly Attack[] = [
   },
 ];
 
+describe('a legal hold that the log says is on', () => {
+  const hold = { name: 'hold', action: 'placed', id: 'case-7' } as const;
+  const under = async (isOn: boolean, events: readonly ControlEvent[]): Promise<Told> => {
+    s3.objects.clear();
+    log = await archived({ lastEvents: events });
+    for (const [version] of s3.objects.values()) version!.hold = isOn;
+    return verify();
+  };
+
+  test('is on all that is archived', async () => {
+    const { status, json } = await under(true, [hold]);
+    expect(status).toBe(0);
+    expect(json.assurance?.archiveLock).toMatch(/, 6 under a legal hold$/);
+  });
+
+  test('is missing: told, with how many and which', async () => {
+    const { status, codes, json } = await under(false, [hold]);
+    expect([status, codes]).toEqual([3, ['archive.hold']]);
+    expect(json.findings?.[0]).toMatchObject({
+      where: log.checkpointKeys[0],
+      message:
+        '6 objects are under no legal hold, as far as these credentials see; the log says that case-7 is on',
+    });
+    s3.objects.get(segment(FIRST))![0]!.hold = true;
+    expect((await verify()).json.findings?.[0]?.message).toMatch(
+      /^5 objects are under no legal hold;/,
+    );
+  });
+
+  test('is released: nothing is expected', async () => {
+    const released = { ...hold, action: 'released' };
+    expect(await under(false, [hold, released])).toMatchObject({ status: 0, codes: [] });
+  });
+});
+
 function lockNow(): { readonly mode: string; readonly retainUntil: string } {
   return { mode: 'COMPLIANCE', retainUntil: new Date(Date.now() + 200 * DAY_MS).toISOString() };
 }
@@ -419,6 +455,7 @@ describe('credentials that may not', () => {
 });
 
 test('every finding of an archive is provoked here', () => {
-  const provoked = new Set([...ATTACKS.flatMap(({ codes }) => codes), 'archive.permission']);
+  const elsewhere = ['archive.permission', 'archive.hold'];
+  const provoked = new Set([...ATTACKS.flatMap(({ codes }) => codes), ...elsewhere]);
   expect(ARCHIVE_FINDING_CODES.filter((code) => !provoked.has(code))).toEqual([]);
 });

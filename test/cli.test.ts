@@ -17,7 +17,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { openTerminal, shown, shownJson, shownLines } from '../exporter/cli/terminal.ts';
 import { openTrustFile } from '../exporter/cli/trust.ts';
 import { findLogs, verifyDirectory } from '../exporter/cli/verify.ts';
@@ -1041,7 +1041,21 @@ describe('colour', () => {
     process.stdout.isTTY = isTerminal;
     if (noColor === undefined) delete process.env.NO_COLOR;
     else process.env.NO_COLOR = noColor;
-    expect(openTerminal().good('VALID')).toBe(shown);
+    const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+    const { data, good, bold } = openTerminal();
+    data(good('VALID'));
+    // Nobody else has colours, and what is painted obeys nobody either.
+    data(`\u001b[32mVALID\u001b[0m ${good('\u001b[31m')} ${bold('x')}\nof two lines`);
+    const written = write.mock.calls.map(([text]) => text);
+    write.mockRestore();
+    const [painted, bolded] =
+      shown === 'VALID'
+        ? ['\\u001b[31m', 'x']
+        : ['\u001b[32m\\u001b[31m\u001b[0m', '\u001b[1mx\u001b[0m'];
+    expect(written).toEqual([
+      `${shown}\n`,
+      `\\u001b[32mVALID\\u001b[0m ${painted} ${bolded}\nof two lines\n`,
+    ]);
   });
 });
 

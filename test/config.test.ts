@@ -340,6 +340,10 @@ describe('what can not be, is refused with place, found and expected', () => {
       'F:1: retention.maximumDays: found 1000, expected at least minimumDays, 1096',
     ],
     [
+      'archive: off\nretention: { localDays: 7 }',
+      'retention.localDays: found 7, expected none without an `archive`: nothing is removed that no archive has',
+    ],
+    [
       'segment: { ageMsMax: 1 }',
       'F:1: segment.ageMsMax: found 1, Too small: expected number to be >=100',
     ],

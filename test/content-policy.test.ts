@@ -6,6 +6,7 @@ import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { splitRequest } from '../exporter/log/entries.ts';
+import { REQUEST_ENTRY_COUNT_MAX } from '../exporter/log/limits.ts';
 import {
   BODY_KEY,
   CONTENT_KEYS,
@@ -425,6 +426,32 @@ const wrap = (field: number, ...parts: readonly Uint8Array[]): Uint8Array => {
 const spanOf = (...fields: readonly Uint8Array[]): Uint8Array =>
   wrap(1, wrap(2, wrap(2, ...fields)));
 const utf8 = (given: string): Uint8Array => Buffer.from(given);
+
+describe('more than anybody sends', () => {
+  const lengthOf = (length: number): number[] =>
+    length < 128 ? [length] : [(length % 128) | 128, ...lengthOf(Math.floor(length / 128))];
+  const inside = (tag: number, content: Uint8Array): Uint8Array =>
+    Buffer.concat([Buffer.of(tag, ...lengthOf(content.length)), content]);
+  const empty = (tag: number, count: number): Uint8Array =>
+    Buffer.alloc(2 * count, Buffer.of(tag, 0));
+  const MAX = REQUEST_ENTRY_COUNT_MAX;
+
+  test.each<[string, (count: number) => Uint8Array]>([
+    ['resources', (count) => empty(0x0a, count)],
+    ['scopes', (count) => inside(0x0a, empty(0x12, count - 1))],
+    ['items', (count) => inside(0x0a, inside(0x12, empty(0x12, count - 2)))],
+  ])('%s are refused before they are walked', (_name, request) => {
+    for (const [policy, filter] of [
+      [createContentPolicy(RULES, KEY), 'governed'],
+      [createContentPolicy(rules('keep'), undefined), 'all'],
+    ] as const) {
+      for (const kind of ['traces', 'logs'] as const) {
+        const run = (count: number) => codeOf(() => policy.apply(request(count), kind, filter));
+        expect([run(MAX), run(MAX + 1)]).toEqual(['accepted', 'otlp.entry-count']);
+      }
+    }
+  });
+});
 
 describe('bytes that nobody decent writes', () => {
   const policy = createContentPolicy(rules('digest'), KEY);

@@ -90,6 +90,8 @@ const EVENTS: readonly ControlEvent[] = [
     startedMs: 1_790_000_000_000,
     model: 'gpt-5',
   },
+  { name: 'hold', action: 'placed', id: 'case-4711', by: 'legal@example.org' },
+  { name: 'hold', action: 'released', id: 'case-4711' },
   { name: 'interrupted', sequence: 1, traceId: '', spanId: '', startedMs: 0 },
   { name: 'intent', sequence: 2 ** 53 - 1, traceId: 'a', spanId: 'b', startedMs: 1, model: 'm' },
   { name: 'intent', sequence: 1, traceId: '', spanId: '', startedMs: 0 },
@@ -187,6 +189,7 @@ describe('the spelling', () => {
       gap: true,
       receipt: true,
       refused: true,
+      hold: true,
       coverage: true,
     };
     expect(new Set(EVENTS.map(({ name }) => name))).toEqual(new Set(Object.keys(all)));

@@ -11,9 +11,10 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { GatewayInput } from '../exporter/node/gateway-config.ts';
 import { type Listening, openGrpc } from '../exporter/node/gateway-grpc.ts';
 import type { IntakeOptions } from '../exporter/node/gateway-intake.ts';
-import type { TlsFiles } from '../exporter/node/otlp-config.ts';
+import type { ServerTlsFiles } from '../exporter/node/gateway-tls.ts';
 import type { SealOutcome } from '../exporter/node/pending.ts';
 import {
+  fixedTls,
   framed,
   type GrpcEnd,
   LOGS_METHOD,
@@ -26,7 +27,6 @@ import {
 } from './support/gateway.ts';
 import { selfSignedCertificate } from './support/otlp-backend.ts';
 
-const HEALTH_METHOD = '/grpc.health.v1.Health/Check';
 const GZIP = 2;
 
 const cleanUps: (() => unknown)[] = [];
@@ -37,7 +37,7 @@ afterEach(async () => {
 interface Setting {
   readonly input?: GatewayInput;
   readonly intake?: Partial<IntakeOptions>;
-  readonly tls?: TlsFiles;
+  readonly tls?: ServerTlsFiles;
   readonly env?: Readonly<Record<string, string>>;
   readonly isReady?: () => boolean;
 }
@@ -48,7 +48,7 @@ async function setUp(setting: Setting = {}) {
   const listening: Listening = await openGrpc({
     listener,
     settings: test.settings,
-    tls: setting.tls,
+    tls: setting.tls && fixedTls(setting.tls),
     intake: test.intake,
     isReady: setting.isReady ?? (() => true),
   });
@@ -351,33 +351,6 @@ describe('bytes and time', () => {
     const opened = await session();
     const [code] = await once(opened, 'goaway');
     expect(code).toBe(0);
-  });
-});
-
-describe('health', () => {
-  test.each([
-    ['the server', Buffer.alloc(0), true, Buffer.of(8, 1)],
-    ['the server, not ready', Buffer.alloc(0), false, Buffer.of(8, 2)],
-    [
-      'a service',
-      Buffer.concat([
-        Buffer.of(0x0a, 51),
-        Buffer.from('opentelemetry.proto.collector.trace.v1.TraceService'),
-      ]),
-      true,
-      Buffer.of(8, 1),
-    ],
-  ])('of %s', async (_name, request, isReady, answer) => {
-    const { client } = await setUp({ isReady: () => isReady });
-    expect(await call(client(), request, HEALTH_METHOD)).toMatchObject({ code: 0, answer });
-  });
-
-  test.each([
-    ['another service', Buffer.from('\x0a\x01x'), 5],
-    ['no request', Buffer.of(0xff), 3],
-  ])('of %s', async (_name, request, code) => {
-    const { client } = await setUp();
-    expect(await call(client(), request, HEALTH_METHOD)).toMatchObject({ code });
   });
 });
 

@@ -11,9 +11,9 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { GatewayInput } from '../exporter/node/gateway-config.ts';
 import { openHttp, type Probes } from '../exporter/node/gateway-http.ts';
 import type { IntakeOptions } from '../exporter/node/gateway-intake.ts';
-import type { TlsFiles } from '../exporter/node/otlp-config.ts';
+import type { ServerTlsFiles } from '../exporter/node/gateway-tls.ts';
 import type { SealOutcome } from '../exporter/node/pending.ts';
-import { openTestIntake, retrySecondsOf, tracesOf } from './support/gateway.ts';
+import { fixedTls, openTestIntake, retrySecondsOf, tracesOf } from './support/gateway.ts';
 import { decodeOtlp, selfSignedCertificate } from './support/otlp-backend.ts';
 
 const cleanUps: (() => unknown)[] = [];
@@ -24,7 +24,7 @@ afterEach(async () => {
 interface Setting {
   readonly input?: GatewayInput;
   readonly intake?: Partial<IntakeOptions>;
-  readonly tls?: TlsFiles;
+  readonly tls?: ServerTlsFiles;
   readonly env?: Readonly<Record<string, string>>;
   readonly probes?: Partial<Probes>;
 }
@@ -42,7 +42,7 @@ async function setUp(setting: Setting = {}) {
     name: 'http',
     listener,
     settings: opened.settings,
-    tls: setting.tls,
+    tls: setting.tls && fixedTls(setting.tls),
     intake: opened.intake,
     probes: {
       isAlive: () => true,
@@ -264,6 +264,17 @@ describe('what is no request', () => {
     const text = await textOf(raw);
     expect(text.slice(0, start.length)).toBe(start);
   });
+});
+
+test('who sent no request does not keep the connection, even half of it', async () => {
+  const { listening } = await setUp();
+  const raw = connect({ port: listening.port, host: '127.0.0.1', allowHalfOpen: true });
+  cleanUps.push(() => raw.destroy());
+  raw.write('hello\r\n\r\n');
+  raw.resume();
+  await once(raw, 'end');
+  // Waits for connections that are open, much longer than a test may take.
+  await listening.drain(600_000);
 });
 
 describe('bytes and time', () => {

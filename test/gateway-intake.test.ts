@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { encodeControl } from '../exporter/log/control.ts';
+import { REQUEST_ENTRY_COUNT_MAX } from '../exporter/log/limits.ts';
 import { type ContentPolicy, createContentPolicy } from '../exporter/node/content-policy.ts';
 import type { Clients } from '../exporter/node/gateway-clients.ts';
 import {
@@ -31,7 +32,13 @@ const NOBODY: Clients = {
   }),
 };
 const MESSAGE_MAX = 100_000;
-const BUDGET = 300_000;
+const BUDGET = 305_000;
+const SETTINGS = {
+  filter: 'all',
+  messageByteLengthMax: MESSAGE_MAX,
+  inFlightByteLengthMax: BUDGET,
+  sealDelayMsMax: 60_000,
+} as const;
 
 interface Sealed {
   readonly bytes: Uint8Array;
@@ -58,12 +65,7 @@ function setUp(overrides: Partial<IntakeOptions> = {}) {
     close: () => {},
   };
   const intake = new Intake({
-    settings: {
-      filter: 'all',
-      messageByteLengthMax: MESSAGE_MAX,
-      inFlightByteLengthMax: BUDGET,
-      sealDelayMsMax: 60_000,
-    },
+    settings: SETTINGS,
     clients: NOBODY,
     policy: KEEP,
     closedBecause: () => undefined,
@@ -88,6 +90,8 @@ function setUp(overrides: Partial<IntakeOptions> = {}) {
   return { intake, send, sealed, refusals, numbers };
 }
 
+/** What an item counts beside its bytes. */
+const ITEM = 512;
 const traces = (...names: readonly string[]): Uint8Array =>
   encodeOtlp('TracesData', {
     resourceSpans: [{ scopeSpans: [{ spans: names.map((name) => ({ name })) }] }],
@@ -194,6 +198,14 @@ describe('what can never be accepted', () => {
       { seal: lost('otlp.amplification') },
       'too-large',
       'otlp.amplification',
+    ],
+    [
+      'more resources than a request may have, in 300 bytes of gzip',
+      gzipSync(Buffer.alloc(2 * (REQUEST_ENTRY_COUNT_MAX + 1), Buffer.of(0x0a, 0))),
+      { encoding: 'gzip' },
+      { settings: { ...SETTINGS, messageByteLengthMax: 10 * MESSAGE_MAX } },
+      'too-large',
+      'otlp.entry-count',
     ],
     ['no JSON', Buffer.from('{'), { format: 'json' }, {}, 'malformed', 'json.syntax'],
     ['no gzip', Buffer.from('x'), { encoding: 'gzip' }, {}, 'malformed', 'body.encoding'],
@@ -353,7 +365,7 @@ describe('bytes in flight', () => {
     const large = traces('x'.repeat(MESSAGE_MAX - 100));
     const first = [send(large), send(large), send(large)];
     expect(await send(large)).toEqual(later('full'));
-    expect(intake.inFlightByteLength).toBe(3 * large.length);
+    expect(intake.inFlightByteLength).toBe(3 * (large.length + ITEM));
     for (const answer of waiting) answer(SEALED);
     expect(await Promise.all(first)).toEqual(Array(3).fill({ status: 'sealed' }));
     expect(intake.inFlightByteLength).toBe(0);
@@ -367,18 +379,28 @@ describe('bytes in flight', () => {
   test('stay held after an answer that came too early for the disk', async () => {
     const waiting: ((outcome: SealOutcome) => void)[] = [];
     const seal = () => new Promise<SealOutcome>((resolve) => waiting.push(resolve));
-    const settings = {
-      filter: 'all' as const,
-      messageByteLengthMax: MESSAGE_MAX,
-      inFlightByteLengthMax: BUDGET,
-      sealDelayMsMax: 1,
-    };
-    const { send, intake } = setUp({ seal, settings });
+    const { send, intake } = setUp({ seal, settings: { ...SETTINGS, sealDelayMsMax: 1 } });
     expect(await send(GOOD)).toEqual(later('disk'));
-    expect(intake.inFlightByteLength).toBe(GOOD.length);
+    expect(intake.inFlightByteLength).toBe(GOOD.length + ITEM);
     waiting[0]!(SEALED);
     await new Promise(setImmediate);
     expect(intake.inFlightByteLength).toBe(0);
+  });
+
+  test('many items count more than their bytes: their entries cost more', async () => {
+    const waiting: ((outcome: SealOutcome) => void)[] = [];
+    const seal = () => new Promise<SealOutcome>((resolve) => waiting.push(resolve));
+    const { send, intake, sealed } = setUp({ seal });
+    const many = traces(...Array<string>(500).fill(''));
+    // A hold that is alone may always grow; beside it there is no room for a second.
+    const first = send(many);
+    await new Promise(setImmediate);
+    expect(intake.inFlightByteLength).toBe(many.length + 500 * ITEM);
+    expect(await send(many)).toEqual(later('full'));
+    expect(intake.inFlightByteLength).toBe(many.length + 500 * ITEM);
+    waiting[0]!(SEALED);
+    expect(await first).toEqual({ status: 'sealed' });
+    expect([sealed, intake.inFlightByteLength]).toEqual([[], 0]);
   });
 
   test('a hundred bombs at once never hold more than the budget and a piece of each', async () => {

@@ -1,15 +1,7 @@
-// SPDX-License-Identifier: Apache-2.0
-// Goal: what the gateway acknowledged is in a log that verifies, under its sender's name, after any end; and a client can say
-// nothing there but its own. Method: the stock exporters as clients, the command as a process that is told to end or
-// killed, `verifyDirectory` as judge, protobufjs as reader.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash, createHmac, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
+import { createHash, createHmac } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { gzipSync } from 'node:zlib';
 import type { ExportResult } from '@opentelemetry/core';
 import { OTLPLogExporter as GrpcLogExporter } from '@opentelemetry/exporter-logs-otlp-grpc';
 import { OTLPLogExporter as ProtoLogExporter } from '@opentelemetry/exporter-logs-otlp-proto';
@@ -30,19 +22,17 @@ import {
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
 import { afterEach, describe, expect, test } from 'vitest';
-import { verifyDirectory } from '../exporter/cli/verify.ts';
+import { runShow } from '../exporter/cli/show.ts';
+import type { Terminal } from '../exporter/cli/terminal.ts';
 import { encodeControl, type RefusedEvent } from '../exporter/log/control.ts';
-import type { RecordHeader } from '../exporter/log/header.ts';
-import type { VerifiedRecord } from '../exporter/log/verify.ts';
 import { type ConfigInput, readConfig } from '../exporter/node/config.ts';
 import { type Gateway, openGateway } from '../exporter/node/gateway.ts';
-import { framed, openSession, rawGrpcCall, tracesOf } from './support/gateway.ts';
-import { encodeOtlp, openOtlpBackend, selfSignedCertificate } from './support/otlp-backend.ts';
-import { type PlainSpan, spansOfTraces } from './support/otlp-proto.ts';
+import { framed, openSession, rawGrpcCall } from './support/gateway.ts';
+import { post, readLog, spanWith, text } from './support/gateway-log.ts';
+import { openOtlpBackend, selfSignedCertificate } from './support/otlp-backend.ts';
+import { spansOfTraces } from './support/otlp-proto.ts';
+import { parsePrometheus } from './support/prometheus.ts';
 
-const MAIN = join(import.meta.dirname, '../exporter/cli/main.ts');
-const MIB = 1024 * 1024;
-const PROTOBUF = { 'content-type': 'application/x-protobuf' };
 const cleanUps: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
@@ -67,49 +57,14 @@ async function open(
   return { ...gateway, dir };
 }
 
-interface Read {
-  readonly verdict: string;
-  readonly findings: readonly string[];
-  readonly records: readonly VerifiedRecord[];
-  readonly headers: readonly RecordHeader[];
-  readonly spans: readonly PlainSpan[];
-  readonly refused: readonly RefusedEvent[];
-  readonly declaredLost: number;
-}
-
-/** What a stranger reads in a log. */
-async function readLog(dir: string): Promise<Read> {
-  const records: VerifiedRecord[] = [];
-  const report = await verifyDirectory(dir, undefined, (record) => records.push(record));
-  return {
-    verdict: report.verdict,
-    findings: report.findings.map(({ code }) => code),
-    declaredLost: report.declaredLost,
-    records,
-    headers: records.map(({ header }) => header).filter(({ kind }) => kind !== 'control'),
-    spans: records
-      .filter(({ header }) => header.kind === 'traces')
-      .flatMap(({ entries }) => entries.flatMap(spansOfTraces)),
-    refused: records
-      .flatMap(({ events }) => events)
-      .filter((event): event is RefusedEvent => event.name === 'refused'),
-  };
-}
-
-async function post(
-  port: number | undefined,
-  body: Uint8Array<ArrayBuffer> | string,
-  headers: Readonly<Record<string, string>> = {},
-  path = '/v1/traces',
-): Promise<number> {
-  const reply = await fetch(`http://127.0.0.1:${port}${path}`, {
-    method: 'POST',
-    headers: { ...PROTOBUF, ...headers },
-    body,
-  });
-  await reply.arrayBuffer();
-  return reply.status;
-}
+const SILENT: Terminal = {
+  data: () => {},
+  note: () => {},
+  progress: () => {},
+  bold: (text) => text,
+  good: (text) => text,
+  bad: (text) => text,
+};
 
 /** Spans of the real SDK. */
 function sdkSpans(count: number): ReadableSpan[] {
@@ -149,19 +104,6 @@ function exported<T>(
 }
 
 const sha256 = (data: string | Uint8Array): Buffer => createHash('sha256').update(data).digest();
-const text = (key: string, stringValue: string) => ({ key, value: { stringValue } });
-const spanWith = (name: string, ...attributes: object[]): Uint8Array<ArrayBuffer> =>
-  new Uint8Array(
-    encodeOtlp('TracesData', {
-      resourceSpans: [
-        {
-          resource: { attributes: [text('service.name', 'b')] },
-          scopeSpans: [{ spans: [{ name, attributes }] }],
-        },
-      ],
-    }),
-  );
-
 describe('the stock exporters', () => {
   const gzip = CompressionAlgorithm.GZIP;
   test.each<[string, string, (gateway: Gateway) => Promise<number>]>([
@@ -326,7 +268,22 @@ describe('whose it is', () => {
     expect(log.headers.reduce((sum, { entryCount }) => sum + entryCount, 0)).toBe(6);
   });
 
-  test('nobody forges a reference: sealed as it came, and not in the forwarded copy', async () => {
+  test("numbers of spans are the sender's own words: none is missing, whoever skips some", async () => {
+    const gateway = await openForBoth();
+    const numbered = (intValue: string) => ({ key: 'aigov.sequence', value: { intValue } });
+    for (const number of ['1', '3', '900', '3', '-1']) {
+      const span = spanWith('chat', numbered(number));
+      expect(await post(gateway.httpPort, span, asA)).toBe(200);
+      expect(await post(gateway.httpPort, span, asB)).toBe(200);
+    }
+    await gateway.stop();
+    const { verdict, findings, records } = await readLog(gateway.logDirectory);
+    expect([verdict, findings]).toEqual(['valid', []]);
+    const closed = records.at(-1)!.events.at(-1)!;
+    expect(closed).toMatchObject({ name: 'closed', sealed: 10, lost: 0, highest: 0, open: '' });
+  });
+
+  test('nobody forges a reference: sealed as it came, not forwarded, shown as a claim', async () => {
     const backend = await openOtlpBackend();
     cleanUps.push(() => backend.close());
     const gateway = await open({
@@ -348,6 +305,14 @@ describe('whose it is', () => {
       },
     ]);
     expect(backend.accepted[0]!.bytes.includes('another/log')).toBe(false);
+    const lines: string[] = [];
+    const show = { dir: gateway.dir, traceId: '', trustPath: undefined, isJson: false };
+    await runShow(show, { ...SILENT, data: (line) => lines.push(line) });
+    expect(lines).toContain('  aigov.audit.ref (claimed by the sender) = another/log#1/0');
+    expect(lines.filter((line) => /another|aigov\.audit/.test(line))).toHaveLength(1);
+    expect(lines.filter((line) => line.endsWith(`as ${gateway.origin}#${index}/0`))).toHaveLength(
+      1,
+    );
   });
 
   test('refusals are sealed by source and cause, with the first body and no text of a client', async () => {
@@ -409,6 +374,61 @@ function hexOf(event: Omit<RefusedEvent, 'name'>): object {
 function refusedOf(event: Omit<RefusedEvent, 'name'>): object {
   return { name: 'refused', ...event, ...hexOf(event) };
 }
+
+test('its numbers: what was taken, how far log, backend and archive are, and how old the signature is', async () => {
+  const backend = await openOtlpBackend();
+  cleanUps.push(() => backend.close());
+  let isAway = true;
+  backend.answer = () => (isAway ? { http: 503 } : 'ok');
+  const gateway = await open({
+    backend: { protocol: 'http/protobuf', endpoint: backend.httpEndpoint },
+    checkpointMs: 10,
+  });
+  const numbers = async () => {
+    const page = await fetch(`http://127.0.0.1:${gateway.httpPort}/metrics`);
+    expect(page.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+    const families = [...parsePrometheus(await page.text()).values()];
+    return Object.fromEntries(
+      families.flatMap(({ samples }) =>
+        Object.entries(samples).map(([key, value]) => [
+          key.replace('sealspan_gateway_', ''),
+          value,
+        ]),
+      ),
+    );
+  };
+  for (let at = 0; at < 5; at++) {
+    expect(await post(gateway.httpPort, spanWith(`chat ${at}`))).toBe(200);
+  }
+  expect(await post(gateway.httpPort, 'no OTLP')).toBe(400);
+  expect(await numbers()).toMatchObject({
+    'received_total{kind="traces"}': 5,
+    'sealed_total{kind="traces"}': 5,
+    'refused_total{cause="otlp.wire-type"}': 1,
+    seal_duration_seconds_count: 5,
+    in_flight_bytes: 0,
+    ready: 1,
+    forward_lag_records: expect.closeTo(5, -1),
+  });
+  expect((await numbers()).forward_lag_records).toBeGreaterThan(0);
+  isAway = false;
+  for (;;) {
+    const found = await numbers();
+    const { forward_lag_records: forward, unsigned_records: unsigned } = found;
+    if (forward === 0 && unsigned === 0 && found.archive_lag_segments === 0) {
+      expect(found.checkpoint_age_seconds).toBeLessThan(60);
+      expect(found.log_records).toBeGreaterThanOrEqual(6);
+      break;
+    }
+  }
+});
+
+test('what the budget lets in is sealed, however little the sealer may hold elsewhere', async () => {
+  const gateway = await open({ pendingByteLengthMax: 1024, groupCommitMs: 100 });
+  const large = spanWith('chat', text('padding', 'x'.repeat(900)));
+  const codes = Array.from({ length: 50 }, () => post(gateway.httpPort, large));
+  expect(new Set(await Promise.all(codes))).toEqual(new Set([200]));
+});
 
 describe('what is sealed', () => {
   test('may be only what is governed; the rest is acknowledged and counted', async () => {
@@ -499,229 +519,5 @@ describe('settings that can not be', () => {
       credentials: credentials.createSsl(Buffer.from(cert)),
     });
     expect(await exported(exporter, sdkSpans(1))).toBe(0);
-  });
-});
-
-test('a thousand requests that are none: a code each, memory bounded, and still at work', async () => {
-  const gateway = await open({
-    gateway: { ...LISTENERS, messageByteLengthMax: 4 * MIB, readDelayMsMax: 3000 },
-  });
-  const bomb = new Uint8Array(gzipSync(Buffer.alloc(64 * MIB)));
-  const session = await openSession(gateway.grpcPort!);
-  const grpc = async (bytes: Uint8Array, headers = {}, isEnded = true): Promise<string> =>
-    `gRPC ${(await rawGrpcCall(session, bytes, headers, isEnded)).code}`;
-  const http = async (
-    body: Uint8Array<ArrayBuffer> | string,
-    headers: Readonly<Record<string, string>> = {},
-  ): Promise<string> => `HTTP ${await post(gateway.httpPort, body, headers)}`;
-  const json = { 'content-type': 'application/json' };
-  const kinds: readonly (readonly [expected: string, send: () => Promise<string>])[] = [
-    ['HTTP 400', () => http(new Uint8Array(randomBytes(1000)).fill(0xff, 0, 4))],
-    ['HTTP 413', () => http(bomb, { 'content-encoding': 'gzip' })],
-    ['HTTP 415', () => http(spanWith('x'), { 'content-type': 'text/csv' })],
-    ['HTTP 400', () => http('{"resourceSpans":7}', json)],
-    ['HTTP 400', () => http('x', { 'content-encoding': 'gzip' })],
-    ['gRPC 3', () => grpc(framed(Buffer.of(0xff)))],
-    ['gRPC 8', () => grpc(framed(bomb, true), { 'grpc-encoding': 'gzip' })],
-    ['gRPC 8', () => grpc(framed(Buffer.alloc(10), false, 2 ** 31))],
-  ];
-  const before = process.memoryUsage().rss;
-  let most = 0;
-  const wrong: string[] = [];
-  const check = async (expected: string, send: () => Promise<string>): Promise<void> => {
-    const code = await send();
-    if (code !== expected) wrong.push(`${code} instead of ${expected}`);
-    most = Math.max(most, process.memoryUsage().rss);
-  };
-  // Never whole: held until their time is over, while all the others come.
-  const slow = Array.from({ length: 100 }, () =>
-    check('gRPC 14', () => grpc(framed(Buffer.alloc(10), false, 1e6), {}, false)),
-  );
-  for (let round = 0; round < 15; round++) {
-    const requests = Array.from({ length: 64 }, (_, at) => kinds[at % kinds.length]!);
-    await Promise.all(requests.map(([expected, send]) => check(expected, send)));
-  }
-  await Promise.all(slow);
-  session.destroy();
-  expect(wrong).toEqual([]);
-  expect(most - before).toBeLessThan(512 * MIB);
-  expect(await post(gateway.httpPort, spanWith('alive'))).toBe(200);
-  await gateway.stop();
-  const { verdict, refused, spans } = await readLog(gateway.logDirectory);
-  expect([verdict, spans.map(({ name }) => name)]).toEqual(['valid', ['alive']]);
-  const count = refused.reduce((sum, event) => sum + event.count, 0);
-  expect(count).toBe(15 * 64);
-});
-
-interface Running {
-  readonly child: ChildProcess;
-  readonly grpcPort: number;
-  readonly httpPort: number;
-  readonly logDirectory: string;
-  readonly errors: string[];
-}
-
-describe('the command', () => {
-  /** Runs `sealspan gateway`; resolves once it listens. `wrapper` runs before it in the same process. */
-  async function run(
-    dir: string,
-    { wrapper = '', gateway = '' }: { readonly wrapper?: string; readonly gateway?: string } = {},
-  ): Promise<Running> {
-    const path = join(dir, 'sealspan.yaml');
-    const listen = 'listen: "127.0.0.1:0"';
-    writeFileSync(
-      path,
-      `dir: ${join(dir, 'logs')}
-origin: test/gateway
-gateway: { grpc: { ${listen} }, http: { ${listen} }, ${gateway} }
-`,
-    );
-    const command = `${wrapper}exec ${process.execPath} ${MAIN} gateway --config ${path} --json`;
-    const child = spawn('/bin/sh', ['-c', command], { stdio: ['ignore', 'pipe', 'pipe'] });
-    cleanUps.push(() => child.kill('SIGKILL'));
-    const errors: string[] = [];
-    createInterface({ input: child.stderr! }).on('line', (line) => errors.push(line));
-    const lines = createInterface({ input: child.stdout! });
-    const [line] = (await Promise.race([
-      once(lines, 'line'),
-      once(child, 'exit').then(() => {
-        throw new Error(`it ended: ${errors.join('\n')}`);
-      }),
-    ])) as [string];
-    return { child, errors, ...(JSON.parse(line) as Omit<Running, 'child' | 'errors'>) };
-  }
-
-  /** Sends spans with names of their own until told to stop; gives those that were acknowledged. */
-  function load(running: Running, prefix: string) {
-    const acknowledged: string[] = [];
-    let isOver = false;
-    const sending = Promise.all(
-      Array.from({ length: 8 }, async (_, worker) => {
-        for (let at = 0; !isOver; at++) {
-          const name = `${prefix} ${worker} ${at}`;
-          const code = await post(running.httpPort, tracesOf(name)).catch(() => 0);
-          if (code === 200) acknowledged.push(name);
-        }
-      }),
-    );
-    return {
-      acknowledged,
-      until: async (count: number): Promise<void> => {
-        while (acknowledged.length < count) await new Promise(setImmediate);
-      },
-      stop: async (): Promise<void> => {
-        isOver = true;
-        await sending;
-      },
-    };
-  }
-
-  async function ended(child: ChildProcess): Promise<[number | null, string | null]> {
-    return child.exitCode !== null || child.signalCode !== null
-      ? [child.exitCode, child.signalCode]
-      : ((await once(child, 'exit')) as [number | null, string | null]);
-  }
-
-  test.each(['SIGTERM', 'SIGINT'] as const)(
-    '%s under load: all acknowledged is sealed, the log closed, exit 0',
-    async (signal) => {
-      const dir = temporaryDirectory();
-      const running = await run(dir);
-      const sending = load(running, signal);
-      await sending.until(100);
-      running.child.kill(signal);
-      expect(await ended(running.child)).toEqual([0, null]);
-      await sending.stop();
-      const log = await readLog(running.logDirectory);
-      expect([log.verdict, log.findings]).toEqual(['valid', []]);
-      expect(log.records.at(-1)!.events.at(-1)!.name).toBe('closed');
-      expect(log.spans.map(({ name }) => name)).toEqual(
-        expect.arrayContaining(sending.acknowledged),
-      );
-    },
-  );
-
-  test('SIGKILL under load, again and again: nothing acknowledged is missing', async () => {
-    const dir = temporaryDirectory();
-    const acknowledged: string[] = [];
-    let logDirectory = '';
-    for (let life = 0; life < 4; life++) {
-      const running = await run(dir);
-      logDirectory = running.logDirectory;
-      const sending = load(running, `life ${life}`);
-      await sending.until(50);
-      running.child.kill('SIGKILL');
-      await ended(running.child);
-      await sending.stop();
-      acknowledged.push(...sending.acknowledged);
-    }
-    const last = await run(dir);
-    expect(last.logDirectory).toBe(logDirectory);
-    last.child.kill('SIGTERM');
-    expect(await ended(last.child)).toEqual([0, null]);
-    const log = await readLog(logDirectory);
-    const names = new Set(log.spans.map(({ name }) => name));
-    expect(acknowledged.filter((name) => !names.has(name))).toEqual([]);
-    expect(acknowledged.length).toBeGreaterThanOrEqual(200);
-    // That it was killed is told, in notes: what a gateway acknowledged is sealed, the rest is sent again.
-    expect(log.verdict).toBe('valid');
-    const told = new Set(['log.interrupted', 'log.recovered-whole']);
-    expect(log.findings.filter((code) => !told.has(code))).toEqual([]);
-  });
-
-  // No file above 64 KiB (128 blocks of 512 bytes): writes past that fail as on a full disk.
-  const SMALL_FILES = { wrapper: 'ulimit -f 128; ', gateway: 'sealDelayMsMax: 1000' };
-  const noise = (name: string, byteLength: number): Uint8Array<ArrayBuffer> =>
-    spanWith(name, text('noise', randomBytes(byteLength).toString('base64')));
-
-  test('a disk that fails and comes back: nothing is lost, and it is told', async () => {
-    const running = await run(temporaryDirectory(), SMALL_FILES);
-    const acknowledged: string[] = [];
-    for (let at = 0; !running.errors.some((line) => line.includes('log.up')) || at < 20; at++) {
-      const code = await post(running.httpPort, noise(`chat ${at}`, 6000));
-      if (code === 200) acknowledged.push(`chat ${at}`);
-    }
-    expect(running.errors.join('\n')).toMatch(/sealspan: log\.down .*EFBIG/);
-    running.child.kill('SIGTERM');
-    expect((await ended(running.child))[0]).toBe(0);
-    const log = await readLog(running.logDirectory);
-    expect(log.spans.map(({ name }) => name)).toEqual(expect.arrayContaining(acknowledged));
-    expect(log.verdict).toBe('valid');
-    expect(log.findings.filter((code) => code !== 'log.recovered-whole')).toEqual([]);
-  });
-
-  test('a disk without room: come again, not ready, and still an end in order', async () => {
-    const running = await run(temporaryDirectory(), SMALL_FILES);
-    expect(await post(running.httpPort, tracesOf('before'))).toBe(200);
-    expect(await post(running.httpPort, noise('too large for the disk', 100_000))).toBe(503);
-    let ready = 200;
-    while (ready !== 503) {
-      ready = (await fetch(`http://127.0.0.1:${running.httpPort}/readyz`)).status;
-    }
-    expect(await post(running.httpPort, tracesOf('after'))).toBe(503);
-    const session = await openSession(running.grpcPort);
-    expect(await rawGrpcCall(session, framed(tracesOf('after')))).toMatchObject({
-      code: 14,
-      retrySeconds: 1,
-    });
-    session.destroy();
-    running.child.kill('SIGTERM');
-    expect((await ended(running.child))[0]).toBe(0);
-    const log = await readLog(running.logDirectory);
-    expect(log.verdict).not.toBe('invalid');
-    expect(log.spans.map(({ name }) => name)).toContain('before');
-  });
-
-  test('a configuration that can not be: exit 2, with the cure', async () => {
-    const dir = temporaryDirectory();
-    const path = join(dir, 'sealspan.yaml');
-    writeFileSync(path, 'gateway:\n  grpc: { listen: "0.0.0.0:4317" }\n');
-    const child = spawn(process.execPath, [MAIN, 'gateway', '--config', path]);
-    const errors: Buffer[] = [];
-    child.stderr.on('data', (chunk) => errors.push(chunk));
-    expect((await ended(child))[0]).toBe(2);
-    expect(Buffer.concat(errors).toString()).toContain(
-      `${path}:2: gateway.grpc.listen: found "0.0.0.0:4317", plaintext that leaves the machine`,
-    );
   });
 });

@@ -133,3 +133,23 @@ test('what is no lock is an error, never a lock', () => {
   expect(() => takeLock(dir)).toThrow('not a database');
   expect(() => takeLock(join(home, 'nowhere'))).toThrow('unable to open database file');
 });
+
+test('whoever waits gets a lock that is given back meanwhile', async () => {
+  const dir = directory('given-back');
+  const code = `
+    import { takeLock } from ${JSON.stringify(MODULE)};
+    const lock = takeLock(${JSON.stringify(dir)});
+    console.log('held');
+    process.stdin.once('data', () => setTimeout(() => lock.release(), 200));
+  `;
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', code], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  await once(createInterface(child.stdout), 'line');
+  expect(takeLock(dir)).toBe(undefined);
+  child.stdin.write('give it back');
+  const lock = takeLock(dir, 60_000);
+  expect(lock).toBeDefined();
+  lock?.release();
+  child.kill('SIGKILL');
+});

@@ -10,9 +10,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeBase64 } from '../exporter/log/bytes.ts';
 import { parseVerifier } from '../exporter/log/note.ts';
 import type { Report } from '../exporter/log/report.ts';
+import { parseSegmentName } from '../exporter/log/segment.ts';
 import { type LogToVerify, verifyLog } from '../exporter/log/verify.ts';
+import { nodeFiles } from '../exporter/node/files.ts';
 import { nodePrimitives, sha256 } from '../exporter/node/keys.ts';
 import { readCheckpointFiles, readSegmentFiles } from '../exporter/node/log-reader.ts';
+import { parsePruned, readPruned } from '../exporter/node/prune.ts';
 import {
   type Draft,
   encodeVector,
@@ -66,8 +69,11 @@ async function verifyFiles(files: NaiveFiles, trust: NaiveTrust): Promise<Answer
       .filter(({ name }) => !name.startsWith('.'))
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   const newest = files.get('checkpoint');
+  const removed = parsePruned(files.get('pruned') ?? new Uint8Array());
+  const segments = within('segments/');
   return judge(trust, {
-    segments: within('segments/'),
+    removed,
+    segments: segments.filter(({ name }) => !(parseSegmentName(name)! < (removed?.size ?? 0))),
     checkpoints: [
       ...within('checkpoints/'),
       ...(newest === undefined ? [] : [{ name: 'checkpoint', bytes: newest }]),
@@ -77,7 +83,7 @@ async function verifyFiles(files: NaiveFiles, trust: NaiveTrust): Promise<Answer
 
 async function judge(
   { origin, vkeys, minimum, live = false, nowMs }: NaiveTrust,
-  log: Pick<LogToVerify, 'segments' | 'checkpoints'>,
+  log: Pick<LogToVerify, 'removed' | 'segments' | 'checkpoints'>,
 ): Promise<Answer> {
   const report = await verifyLog(
     {
@@ -208,7 +214,7 @@ describe('the vectors', () => {
     );
     const byCode = (a: { code?: string | undefined }, b: { code?: string | undefined }) =>
       a.code! < b.code! ? -1 : 1;
-    expect(inCode.length).toBe(35);
+    expect(inCode.length).toBe(37);
     expect(onPage.sort(byCode)).toEqual(inCode.sort(byCode));
     const inVectors = new Set(vectors.flatMap(({ findings }) => findings));
     expect([...inVectors].sort()).toEqual(inCode.map(({ code }) => code));
@@ -248,7 +254,11 @@ describe('from a directory', () => {
     // A log of no file has no directory either.
     if (files.size === 0) return;
     const checkpoints = await readCheckpointFiles(log);
-    const answer = await judge(trustOf(vector), { segments: readSegmentFiles(log), checkpoints });
+    const answer = await judge(trustOf(vector), {
+      removed: readPruned(nodeFiles, log),
+      segments: readSegmentFiles(log),
+      checkpoints,
+    });
     expect(answer).toEqual({
       verdict: expected.verdict,
       findings: expected.findings,

@@ -13,7 +13,7 @@ import { checkpointKey } from '../exporter/node/archiver.ts';
 import { openAuditWith } from '../exporter/node/audit.ts';
 import { type ConfigInput, readConfig } from '../exporter/node/config.ts';
 import { sha256 } from '../exporter/node/keys.ts';
-import { compareWithArchive, newestArchived, sealedReceipts } from '../exporter/node/place.ts';
+import { compareWithArchive, newestArchived, sealedEvents } from '../exporter/node/place.ts';
 import { readLog, startAudited } from './support/audited-process.ts';
 import { BUCKET, FakeS3 } from './support/fake-s3.ts';
 
@@ -159,7 +159,7 @@ describe('a process that archives in a bucket', () => {
     const dir = newDir();
     const app = startAudited({ config: config(dir), spanCount: 20, end: 'shutdown' });
     expect(await app.ended()).toMatchObject({ code: 0 });
-    const [receipt] = await sealedReceipts(join(dir, '0'));
+    const [receipt] = (await sealedEvents(join(dir, '0'))).archived.map((one) => one.receipt);
     expect(receipt).toMatchObject({
       archive: `s3://${BUCKET} at ${s3.endpoint}`,
       key: `${ORIGIN}/segments/00000000000000000000.seg`,

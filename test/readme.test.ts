@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Goal: README.md says what is so. Method: its programs are type-checked and run as an application would have them, its
+// Goal: README.md, and the programs of exporter/README.md, say what is so. Method: its programs are type-checked and run as an application would have them, its
 // commands are executed as they stand, the demo's output is compared in shape with a fresh run, and its tables with
 // the settings, variables, files and exit statuses that the code has.
 import { spawn, spawnSync } from 'node:child_process';
@@ -22,6 +22,7 @@ import { shapeOf, shownIn } from '../scripts/readme.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
+const EXPORTER_README = readFileSync(join(ROOT, 'exporter/README.md'), 'utf8');
 const COMMAND = join(ROOT, 'dist/exporter/cli/main.js');
 
 /** Names of the settings: the members of the one interface that tells them. */
@@ -52,14 +53,18 @@ function rowsOf(title: string): string[][] {
 }
 
 /** Code blocks of a language. */
-function blocks(language: string): string[] {
-  return [...README.matchAll(/^```(\w+)\n(.*?)^```$/gms)]
+function blocks(language: string, text: string = README): string[] {
+  return [...text.matchAll(/^```(\w+)\n(.*?)^```$/gms)]
     .filter(([, found]) => found === language)
     .map(([, , code]) => code ?? '');
 }
 
 /** Programs by the name in their first line. */
-const PROGRAMS = new Map(blocks('js').map((code) => [/^\/\/ (\S+\.js)\n/.exec(code)?.[1], code]));
+const PROGRAMS = new Map(
+  [README, EXPORTER_README]
+    .flatMap((text) => blocks('js', text))
+    .map((code) => [/^\/\/ (\S+\.js)\n/.exec(code)?.[1], code]),
+);
 
 describe('its size and its links', () => {
   test('it is short', () => {

@@ -171,6 +171,29 @@ test('a key that stands twice shows both values, the first under its name', () =
   });
 });
 
+test('names of the forwarder are claims of the sender, wherever they stand', () => {
+  const claims = [
+    attribute('aigov.audit.ref', { stringValue: 'bank/eu-1#7/0' }),
+    attribute('aigov.audit.verdict', { stringValue: 'VALID' }),
+    attribute('aigov.auditor', { stringValue: 'x' }),
+  ];
+  const marked = {
+    'aigov.audit.ref (claimed by the sender)': 'bank/eu-1#7/0',
+    'aigov.audit.verdict (claimed by the sender)': 'VALID',
+    'aigov.auditor': 'x',
+  };
+  const entry = entryOf(
+    { attributes: claims, events: [{ name: 'e', attributes: claims }] },
+    { resource: { attributes: claims } },
+  );
+  const { attributes, resource, events } = readSpan(entry);
+  expect(plain({ attributes, resource, events })).toEqual({
+    attributes: marked,
+    resource: marked,
+    events: [{ name: 'e', attributes: marked }],
+  });
+});
+
 test('names of the prototype are names like others', () => {
   const attributes = ['__proto__', 'constructor', 'toString'].map((key) =>
     attribute(key, { stringValue: key }),

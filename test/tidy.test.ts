@@ -35,10 +35,7 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
     'instrumentation/openai.test, sdks/anthropic.test, sdks/groq.test',
   ],
   ['instrumentation/targets/openai-chat.ts', 'instrumentation/openai.test'],
-  [
-    'instrumentation/targets/openai-common.ts',
-    'instrumentation/openai.test, and each test in sdks',
-  ],
+  ['instrumentation/targets/values.ts', 'instrumentation/openai.test, and each test in sdks'],
   ['instrumentation/targets/openai-responses.ts', 'instrumentation/openai.test'],
   [
     'instrumentation/api-client.ts',
@@ -53,6 +50,8 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
     'instrumentation/openai-more.test, sdks/groq.test',
   ],
   ['instrumentation/targets/server.ts', 'instrumentation/openai-more.test'],
+  ['exporter/cli/hold.ts', 'keeping.test: holds that are placed, listed and released'],
+  ['exporter/node/recovery.ts', 'log-writer.test: torn tails, and crashes while they are cut'],
   ['exporter/log/errors.ts', 'each code is provoked in the test of the module that gives it'],
   ['exporter/log/index.ts', 'package.test loads every entry point'],
   ['exporter/log/report.ts', 'verify.test: every finding and verdict there is'],

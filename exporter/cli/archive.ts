@@ -6,7 +6,7 @@
 import { archivePolicies } from '../node/archive-policies.ts';
 import { type ProbeResult, type ProbeStatus, probeArchive } from '../node/archive-probe.ts';
 import { ConfigError, readConfig } from '../node/config.ts';
-import type { Terminal } from './terminal.ts';
+import { shown, type Terminal } from './terminal.ts';
 
 const EXIT_MISSING = 1;
 const EXIT_UNKNOWN = 4;
@@ -37,7 +37,7 @@ export async function runArchiveTest(
   const tell = ({ name, status, message }: ProbeResult): void => {
     if (isJson) return;
     const sign = status === 'ok' ? terminal.good(SIGN_OF[status]) : terminal.bad(SIGN_OF[status]);
-    terminal.data(`${sign} ${name.padEnd(23)} ${message}`);
+    terminal.data(`${sign} ${name.padEnd(23)} ${shown(message)}`);
   };
   const results = await probeArchive(archiveS3, tell);
   const policies = archivePolicies(archiveS3);

@@ -25,7 +25,7 @@ import { ConfigError } from '../node/config.ts';
 import { type DemoBackend, type DemoProvider, startBackend, startProvider } from './demo-world.ts';
 import { runShow } from './show.ts';
 import { readSpan, type ShownSpan } from './span.ts';
-import type { Terminal } from './terminal.ts';
+import { shown, type Terminal } from './terminal.ts';
 import { findLogs, verifyDirectory } from './verify.ts';
 
 export interface DemoOptions {
@@ -366,8 +366,8 @@ class Telling {
   async #show(traceId: string): Promise<void> {
     const lines: string[] = [];
     const quiet: Terminal = { ...this.#terminal, data: (line) => lines.push(line), note: () => {} };
-    const shown = { dir: this.#dir, traceId, trustPath: undefined, isJson: false };
-    const status = await runShow(shown, quiet);
+    const options = { dir: this.#dir, traceId, trustPath: undefined, isJson: false };
+    const status = await runShow(options, quiet);
     this.#step(status === 0, `one decision, by the trace id that the backend shows too`);
     for (const line of lines.filter((text) => SHOWN.test(text))) this.#say(`    ${line}`);
   }
@@ -380,7 +380,7 @@ class Telling {
       `one bit of that record changed in a copy: ${this.#terminal.bold(verdict.toUpperCase())}`,
     );
     for (const { code, where, message } of findings)
-      this.#say(`    ${code} at ${where}: ${message}`);
+      this.#say(`    ${shown(`${code} at ${where}: ${message}`)}`);
   }
 
   #end(traceId: string | undefined): void {

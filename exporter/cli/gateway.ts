@@ -5,7 +5,7 @@
  */
 import { readConfig } from '../node/config.ts';
 import { openGateway } from '../node/gateway.ts';
-import type { Terminal } from './terminal.ts';
+import { shown, type Terminal } from './terminal.ts';
 
 export interface GatewayOptions {
   readonly configPath: string | undefined;
@@ -25,8 +25,10 @@ export async function runGateway(options: GatewayOptions, terminal: Terminal): P
     process.once('SIGINT', resolve);
   });
   const gateway = await openGateway(config, {
-    onReport: (code, message) => terminal.note(`sealspan: ${code} ${message}`),
+    onReport: (code, message) => terminal.note(`sealspan: ${code} ${shown(message)}`),
   });
+  const reload = (): void => gateway.reload();
+  process.on('SIGHUP', reload);
   const { origin, logDirectory, vkey, grpcPort, httpPort, adminPort, policyId } = gateway;
   if (options.isJson) {
     terminal.data(
@@ -47,5 +49,6 @@ export async function runGateway(options: GatewayOptions, terminal: Terminal): P
   ]);
   if (failure === undefined) terminal.note('sealspan: ending');
   await gateway.stop();
+  process.removeListener('SIGHUP', reload);
   return failure === undefined ? 0 : EXIT_IO;
 }

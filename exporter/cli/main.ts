@@ -16,6 +16,7 @@ import { parseTime } from './completeness.ts';
 import { runDemo } from './demo.ts';
 import { runDoctor } from './doctor.ts';
 import { runGateway } from './gateway.ts';
+import { runHold } from './hold.ts';
 import { runKeygen } from './keygen.ts';
 import { runReconcile } from './reconcile.ts';
 import { runRecover } from './recover.ts';
@@ -215,6 +216,34 @@ example: sealspan archive test`,
     run: (values, positionals, terminal) => {
       if (positionals.join(' ') !== 'test') throw new UsageError('expected: sealspan archive test');
       return runArchiveTest({ isJson: values.json === true }, terminal);
+    },
+  },
+  hold: {
+    summary: 'place or release a legal hold, sealed in the log and put on all that is archived',
+    help: `sealspan hold place|release|list [DIR] [--id NAME] [--by WHO] [--json]
+
+Asks the writer of every log in or below DIR (default ${DEFAULT_DIR}) to seal that a hold is placed or released. While one
+is on, nothing is removed from the local disk, and everything in an archive in S3 is under a legal hold, which lasts
+until it is released, whatever the retention. A writer that runs does it within seconds, another when it starts.
+
+  --id NAME      which hold, such as the number of a case; several may be on at once
+  --by WHO       who asks; it is sealed, so name no person
+  --json         one JSON object on stdout: logs[] with dir, isLive, holds[], pending[]
+
+example: sealspan hold place --id case-4711 --by legal ./sealspan-log`,
+    options: { id: { type: 'string' }, by: { type: 'string' } },
+    run: (values, [action = '', dir = DEFAULT_DIR], terminal) => {
+      const known = { place: 'placed', release: 'released', list: undefined } as const;
+      if (!Object.hasOwn(known, action)) {
+        throw new UsageError('expected: sealspan hold place, release or list');
+      }
+      const asked = known[action as keyof typeof known];
+      const request = asked && {
+        action: asked,
+        id: required(values, 'id', '--id case-4711'),
+        by: text(values, 'by'),
+      };
+      return runHold({ dir, request, isJson: values.json === true }, terminal);
     },
   },
   show: {

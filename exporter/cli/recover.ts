@@ -10,7 +10,7 @@ import { S3Archive } from '../node/archive-s3.ts';
 import { type Config, ConfigError, readConfig } from '../node/config.ts';
 import { StartRefusal } from '../node/place.ts';
 import { openSuccessor, type Successor } from '../node/successor.ts';
-import type { Terminal } from './terminal.ts';
+import { shown, type Terminal } from './terminal.ts';
 
 export interface RecoverOptions {
   readonly instance: string | undefined;
@@ -73,7 +73,7 @@ function tell(successor: Successor, isJson: boolean, terminal: Terminal): void {
   const line = (text: string): void => terminal.note(text);
   line(`${origin} succeeds ${checkpoint.origin}, which ended at ${checkpoint.size} records`);
   line(`${resealedCount} entries that no signature covered were sealed again`);
-  if (damage !== undefined) line(`not all of them could be read: ${damage}`);
+  if (damage !== undefined) line(`not all of them could be read: ${shown(damage)}`);
   if (abandoned !== undefined) line(`the old directory is ${abandoned}`);
   line('add the line above to the trust files, and keep the one of the log that ended');
 }

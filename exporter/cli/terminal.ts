@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The one place that writes to the terminal: data to stdout, all else to stderr, colour only where a person looks. */
+/**
+ * The one place that writes to the terminal: data to stdout, all else to stderr, colour only where a person looks. What a
+ * terminal would obey is spelled out, whoever wrote it; that a text keeps to its one line, its caller sees to by `shown`.
+ */
+import { randomUUID } from 'node:crypto';
 
 export interface Terminal {
-  /** One line of what was asked for. */
-  data(line: string): void;
-  /** One line about it. */
-  note(line: string): void;
+  /** A line of what was asked for, or several. */
+  data(lines: string): void;
+  /** A line about it, or several. */
+  note(lines: string): void;
   /** Progress of long work, rewritten in place; nothing off a terminal. */
   progress(line: string): void;
   bold(text: string): string;
@@ -40,8 +44,13 @@ export function shownJson(value: unknown): string {
 export function openTerminal(): Terminal {
   const { stdout, stderr, env } = process;
   const hasColour = stdout.isTTY === true && !env.NO_COLOR;
+  // Stands for the start of a colour until it is written: nobody else can know it, so nobody else has colours.
+  const mark = randomUUID();
   const paint = (code: number) => (text: string) =>
-    hasColour ? `\u001b[${code}m${text}\u001b[0m` : text;
+    hasColour ? `${mark}${code}m${text}${mark}0m` : text;
+  const put = (stream: NodeJS.WriteStream, lines: string): void => {
+    stream.write(`${shownLines(lines).replaceAll(mark, '\u001b[')}\n`);
+  };
   for (const stream of [stdout, stderr]) {
     // Whoever reads may stop, as `head` does; the work goes on, since its exit status is still asked for.
     stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -54,17 +63,17 @@ export function openTerminal(): Terminal {
     hasProgress = false;
   };
   return {
-    data: (line) => {
+    data: (lines) => {
       clear();
-      stdout.write(`${line}\n`);
+      put(stdout, lines);
     },
-    note: (line) => {
+    note: (lines) => {
       clear();
-      stderr.write(`${line}\n`);
+      put(stderr, lines);
     },
     progress: (line) => {
       if (stderr.isTTY !== true) return;
-      stderr.write(`\r\u001b[2K${line}`);
+      stderr.write(`\r\u001b[2K${shown(line)}`);
       hasProgress = true;
     },
     bold: paint(1),

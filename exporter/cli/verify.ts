@@ -11,6 +11,7 @@ import { type Head, parseCheckpoint, parseVerifier, type Verifier } from '../log
 import type { Report, Verdict } from '../log/report.ts';
 import { type VerifiedRecord, verifyLog } from '../log/verify.ts';
 import { ConfigError } from '../node/config.ts';
+import { nodeFiles } from '../node/files.ts';
 import { Instances, type TimeRange } from '../node/instances.ts';
 import { nodePrimitives, sha256 } from '../node/keys.ts';
 import { takeLock } from '../node/lock.ts';
@@ -21,6 +22,7 @@ import {
   readTextFile,
 } from '../node/log-reader.ts';
 import { causeOf } from '../node/otlp-config.ts';
+import { NOTHING_PRUNED, readPruned } from '../node/prune.ts';
 import { printInstances, RangeOfLog } from './completeness.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile, type TrustedLog, type TrustFile } from './trust.ts';
@@ -158,9 +160,12 @@ export async function verifyDirectory(
     known = trust.logs.find((log) => log.origin === origin);
     verifier = known?.verifier;
   }
+  // Damaged, it stands for nothing: what is missing is then found missing.
+  const removed = readPruned(nodeFiles, dir) ?? NOTHING_PRUNED;
   return verifyLog(
     {
-      segments: readSegmentFiles(dir),
+      removed,
+      segments: readSegmentFiles(dir, removed.size),
       checkpoints,
       trust: {
         origin: known?.origin,

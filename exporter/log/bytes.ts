@@ -3,7 +3,7 @@
  * Strict codecs and the few byte helpers the core needs, on plain Uint8Array.
  * One value has one spelling: what decodes here encodes back to the same text. FORMAT.md, "Conventions".
  */
-import { LogError } from './errors.ts';
+import { refuse } from './errors.ts';
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 const VALUE_OF_CODE: Int8Array = new Int8Array(128).fill(-1);
@@ -27,8 +27,7 @@ export function encodeBase64(bytes: Uint8Array): string {
  * @throws LogError `bytes.base64`
  */
 export function decodeBase64(text: string): Uint8Array {
-  if (text.length % 4 !== 0)
-    throw new LogError('bytes.base64', 'base64: length is no multiple of 4');
+  if (text.length % 4 !== 0) refuse('bytes.base64', 'base64: length is no multiple of 4');
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
   const bytes = new Uint8Array((text.length / 4) * 3 - padding);
   const digits = text.length - padding;
@@ -37,14 +36,13 @@ export function decodeBase64(text: string): Uint8Array {
   for (let at = 0; at < digits; at++) {
     const code = text.charCodeAt(at);
     const value = code < 128 ? VALUE_OF_CODE[code]! : -1;
-    if (value < 0)
-      throw new LogError('bytes.base64', 'base64: a character outside the alphabet', at);
+    if (value < 0) refuse('bytes.base64', 'base64: a character outside the alphabet', at);
     word = ((word << 6) | value) & 0xffffff;
     if (at % 4 !== 0) bytes[filled++] = (word >> (6 - 2 * (at % 4))) & 0xff;
   }
   const spareBits = padding === 1 ? 2 : padding === 2 ? 4 : 0;
   if ((word & ((1 << spareBits) - 1)) !== 0) {
-    throw new LogError('bytes.base64', 'base64: spare bits are not zero');
+    refuse('bytes.base64', 'base64: spare bits are not zero');
   }
   return bytes;
 }

@@ -92,7 +92,8 @@ export interface ReceiptEvent {
 }
 
 /** A call that started. */
-interface StartedCall {
+interface StartedCall<Name> {
+  readonly name: Name;
   readonly sequence: number;
   readonly traceId: string;
   readonly spanId: string;
@@ -102,14 +103,10 @@ interface StartedCall {
 }
 
 /** A call about to start, where that must be durable before it does: in mode `sync`. */
-export interface IntentEvent extends StartedCall {
-  readonly name: 'intent';
-}
+export type IntentEvent = StartedCall<'intent'>;
 
 /** A call that started and of which no end is sealed, nor will be: its process was killed (invariant 8). */
-export interface InterruptedEvent extends StartedCall {
-  readonly name: 'interrupted';
-}
+export type InterruptedEvent = StartedCall<'interrupted'>;
 
 /** The end of a process's numbers. */
 export interface ClosedEvent extends WriterCounters {
@@ -152,6 +149,7 @@ export type ControlEvent =
   | IntentEvent
   | InterruptedEvent
   | ClosedEvent
+  | { readonly name: 'hold'; readonly action: string; readonly id: string; readonly by?: string }
   | CoverageEvent
   | ({ readonly name: 'heartbeat' } & WriterCounters);
 
@@ -181,6 +179,7 @@ const CONTROL_FIELDS: Readonly<Record<ControlName, Readonly<Record<string, Spell
   receipt: fields(
     'archive:text segment:count size:count byteLength:count sha256:hash key:text lock?:text',
   ),
+  hold: fields('action:text id:text by?:text'),
   refused: fields('count:count cause:text source:text principal?:hash sha256?:hash'),
   coverage: fields('target:text version?:text state:text detail?:text'),
 };

@@ -41,3 +41,8 @@ export class LogError extends Error {
     this.offset = offset;
   }
 }
+
+/** @throws LogError, always */
+export function refuse(code: LogErrorCode, message: string, offset?: number): never {
+  throw new LogError(code, message, offset);
+}

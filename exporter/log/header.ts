@@ -13,7 +13,7 @@ import {
   parseDecimal,
 } from './bytes.ts';
 import type { PayloadKind } from './entries.ts';
-import { LogError } from './errors.ts';
+import { refuse } from './errors.ts';
 import {
   ENTRY_COUNT_MAX,
   HEADER_BYTE_LENGTH_MAX,
@@ -114,8 +114,7 @@ export function headerEnd(bytes: Uint8Array, start: number): number | undefined 
     if (bytes[at] === 0x0a && ++lines === HEADER_LINE_COUNT) return at + 1;
   }
   if (limit - start === HEADER_BYTE_LENGTH_MAX) {
-    const message = `header: no ninth line in ${HEADER_BYTE_LENGTH_MAX} bytes`;
-    throw new LogError('header.too-long', message, start);
+    refuse('header.too-long', `header: no ninth line in ${HEADER_BYTE_LENGTH_MAX} bytes`, start);
   }
   return undefined;
 }
@@ -125,10 +124,9 @@ export function headerEnd(bytes: Uint8Array, start: number): number | undefined 
  * @throws LogError `header.syntax`, `header.too-long`, `bytes.base64`
  */
 export function parseHeader(bytes: Uint8Array): RecordHeader {
-  if (bytes.length > HEADER_BYTE_LENGTH_MAX)
-    throw new LogError('header.too-long', 'header: too long');
+  if (bytes.length > HEADER_BYTE_LENGTH_MAX) refuse('header.too-long', 'header: too long');
   const found = GRAMMAR.exec(latin1(bytes));
-  if (found === null) throw new LogError('header.syntax', 'header: not nine lines of the grammar');
+  if (found === null) refuse('header.syntax', 'header: not nine lines of the grammar');
   const text = (group: number): string => found[group]!;
   const header: RecordHeader = {
     log: text(1),
@@ -147,10 +145,9 @@ export function parseHeader(bytes: Uint8Array): RecordHeader {
     entryCount: integer(text(12), 'entries', ENTRY_COUNT_MAX),
     root: hash(text(13)),
   };
-  if (header.entryCount === 0)
-    throw new LogError('header.syntax', 'header: a record of no entries');
+  if (header.entryCount === 0) refuse('header.syntax', 'header: a record of no entries');
   if (header.kind === 'control' && !isWriterSource(header.source)) {
-    throw new LogError('header.syntax', 'header: a control record of a foreign source');
+    refuse('header.syntax', 'header: a control record of a foreign source');
   }
   return header;
 }
@@ -166,15 +163,14 @@ function isWriterSource(source: RecordSource): boolean {
 function integer(text: string, line: string, max: number): number {
   const value = parseDecimal(text);
   if (value === undefined || value > max) {
-    throw new LogError('header.syntax', `header: ${line} is no integer of 0..${max}`);
+    refuse('header.syntax', `header: ${line} is no integer of 0..${max}`);
   }
   return value;
 }
 
 function hash(text: string): Hash {
   const bytes = decodeBase64(text);
-  if (bytes.length !== HASH_BYTE_LENGTH)
-    throw new LogError('header.syntax', 'header: a hash is not 32 bytes');
+  if (bytes.length !== HASH_BYTE_LENGTH) refuse('header.syntax', 'header: a hash is not 32 bytes');
   return bytes;
 }
 
@@ -182,7 +178,7 @@ function hash(text: string): Hash {
 function time(text: string): string {
   const milliseconds = Date.parse(text);
   if (Number.isNaN(milliseconds) || new Date(milliseconds).toISOString() !== text) {
-    throw new LogError('header.syntax', 'header: sealed is no time');
+    refuse('header.syntax', 'header: sealed is no time');
   }
   return text;
 }

@@ -25,8 +25,8 @@ export const ZSTD_WINDOW_BYTE_LENGTH_MAX: number = 8 * 1024 * 1024;
 /** Entries of one record. */
 export const ENTRY_COUNT_MAX: number = 65_536;
 
-/** Entries of one request: no more spans fit 64 MiB with ids, times and a name; empty ones cost 200 MB of memory. */
-export const REQUEST_ENTRY_COUNT_MAX: number = 1024 * 1024;
+/** Entries of one request: sixteen batches of a Collector's usual size. Two kilobytes of gzip can hold a million empty ones. */
+export const REQUEST_ENTRY_COUNT_MAX: number = 128 * 1024;
 
 /** Entries of one request may total at most 4 x its length + this (a large resource shared by tiny spans is an attack). */
 export const AMPLIFICATION_SLACK_BYTE_LENGTH: number = 64 * 1024 * 1024;

@@ -15,17 +15,21 @@ export const HASH_BYTE_LENGTH: number = 32;
 
 const NODE_BYTE_LENGTH = 1 + 2 * HASH_BYTE_LENGTH;
 
+/** What is hashed is put together in one place again and again: hashing is synchronous, and keeps nothing. */
+const node = new Uint8Array(NODE_BYTE_LENGTH).fill(1, 0, 1);
+const leaf = new Uint8Array(16 * 1024);
+
 /** `SHA-256(0x00 || data)`: RFC 6962 section 2.1; the prefix keeps leaves and nodes apart. */
 export function leafHash(sha256: Sha256, data: Uint8Array): Hash {
-  const prefixed = new Uint8Array(1 + data.length);
+  const byteLength = 1 + data.length;
+  const prefixed =
+    byteLength > leaf.length ? new Uint8Array(byteLength) : leaf.subarray(0, byteLength);
   prefixed.set(data, 1);
   return sha256(prefixed);
 }
 
 /** `SHA-256(0x01 || left || right)`. */
 export function nodeHash(sha256: Sha256, left: Hash, right: Hash): Hash {
-  const node = new Uint8Array(NODE_BYTE_LENGTH);
-  node[0] = 1;
   node.set(left, 1);
   node.set(right, 1 + HASH_BYTE_LENGTH);
   return sha256(node);
@@ -42,11 +46,19 @@ export function nodeHash(sha256: Sha256, left: Hash, right: Hash): Hash {
 export class Tree {
   readonly #sha256: Sha256;
   /** Roots of full subtrees, largest first; one for each set bit of the size. */
-  readonly #peaks: Hash[] = [];
-  #size = 0;
+  readonly #peaks: Hash[];
+  #size: number;
 
-  constructor(sha256: Sha256) {
+  /** An empty tree, or the one of `size` leaves that had these peaks. */
+  constructor(sha256: Sha256, size = 0, peaks: readonly Hash[] = []) {
     this.#sha256 = sha256;
+    this.#size = size;
+    this.#peaks = [...peaks];
+  }
+
+  /** All that a tree is: with them another goes on where this one is. */
+  get peaks(): readonly Hash[] {
+    return this.#peaks;
   }
 
   /** Leaves so far. */
@@ -115,25 +127,38 @@ export function verifyInclusion(
   root: Hash,
 ): boolean {
   if (!isPosition(index, size) || ![leaf, ...path].every(isHash)) return false;
-  // RFC 9162 section 2.1.3.2: `last` walks up beside the index and tells which levels have a right sibling.
-  let at = index;
-  let last = size - 1;
   let hash = leaf;
+  const reaches = climb(index, size - 1, path, (sibling, isLeft) => {
+    hash = isLeft ? nodeHash(sha256, sibling, hash) : nodeHash(sha256, hash, sibling);
+  });
+  return reaches && equalBytes(hash, root);
+}
+
+/**
+ * Goes up from a node, sibling by sibling; true where that leads to the root and no further. RFC 9162 section 2.1.3.2:
+ * `last` walks up beside the index and tells which levels have a right sibling.
+ */
+function climb(
+  index: number,
+  lastIndex: number,
+  path: readonly Hash[],
+  take: (sibling: Hash, isLeft: boolean) => void,
+): boolean {
+  let at = index;
+  let last = lastIndex;
   for (const sibling of path) {
     if (last === 0) return false;
-    if (at % 2 === 1 || at === last) {
-      hash = nodeHash(sha256, sibling, hash);
-      while (at % 2 === 0 && at !== 0) {
-        at /= 2;
-        last = Math.floor(last / 2);
-      }
-    } else {
-      hash = nodeHash(sha256, hash, sibling);
+    const isLeft = at % 2 === 1 || at === last;
+    take(sibling, isLeft);
+    // The last node of a level that has no partner goes up alone.
+    while (isLeft && at % 2 === 0 && at !== 0) {
+      at /= 2;
+      last = Math.floor(last / 2);
     }
     at = Math.floor(at / 2);
     last = Math.floor(last / 2);
   }
-  return last === 0 && equalBytes(hash, root);
+  return last === 0;
 }
 
 function isPosition(index: number, size: number): boolean {
@@ -188,22 +213,11 @@ export function verifyConsistency(
   if (first === undefined || !path.every(isHash)) return false;
   let oldHash = first;
   let newHash = first;
-  for (const sibling of path.slice(1)) {
-    if (last === 0) return false;
-    if (at % 2 === 1 || at === last) {
-      oldHash = nodeHash(sha256, sibling, oldHash);
-      newHash = nodeHash(sha256, sibling, newHash);
-      while (at % 2 === 0 && at !== 0) {
-        at /= 2;
-        last = Math.floor(last / 2);
-      }
-    } else {
-      newHash = nodeHash(sha256, newHash, sibling);
-    }
-    at = Math.floor(at / 2);
-    last = Math.floor(last / 2);
-  }
-  return last === 0 && equalBytes(oldHash, oldRoot) && equalBytes(newHash, newRoot);
+  const reaches = climb(at, last, path.slice(1), (sibling, isLeft) => {
+    if (isLeft) oldHash = nodeHash(sha256, sibling, oldHash);
+    newHash = isLeft ? nodeHash(sha256, sibling, newHash) : nodeHash(sha256, newHash, sibling);
+  });
+  return reaches && equalBytes(oldHash, oldRoot) && equalBytes(newHash, newRoot);
 }
 
 /** What a record links to at index 0: there is no header before it. */

@@ -15,7 +15,7 @@ import {
   latin1,
   parseDecimal,
 } from './bytes.ts';
-import { LogError } from './errors.ts';
+import { refuse } from './errors.ts';
 import { isOrigin } from './header.ts';
 import { NOTE_BYTE_LENGTH_MAX, NOTE_SIGNATURE_COUNT_MAX } from './limits.ts';
 import { HASH_BYTE_LENGTH, type Hash, type Sha256 } from './merkle.ts';
@@ -69,16 +69,15 @@ export function encodeVerifier(verifier: Verifier): string {
  */
 export function parseVerifier(sha256: Sha256, text: string): Verifier {
   const found = /^([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(text);
-  if (found === null) throw new LogError('key.syntax', 'key: not name+id+key');
+  if (found === null) refuse('key.syntax', 'key: not name+id+key');
   const [, name, , encoded] = found;
   const typed = decodeBase64(encoded!);
   if (typed.length !== 1 + ED25519_KEY_BYTE_LENGTH || typed[0] !== ED25519) {
-    throw new LogError('key.syntax', 'key: not an Ed25519 key (type 01, 32 bytes)');
+    refuse('key.syntax', 'key: not an Ed25519 key (type 01, 32 bytes)');
   }
-  if (!isOrigin(name!)) throw new LogError('key.syntax', `key: '${name}' is no origin`);
+  if (!isOrigin(name!)) refuse('key.syntax', `key: '${name}' is no origin`);
   const verifier = createVerifier(sha256, name!, typed.slice(1));
-  if (encodeVerifier(verifier) !== text)
-    throw new LogError('key.syntax', 'key: the id is not that of the key');
+  if (encodeVerifier(verifier) !== text) refuse('key.syntax', 'key: the id is not that of the key');
   return verifier;
 }
 
@@ -97,32 +96,31 @@ export interface Note {
 
 /** @throws LogError `note.syntax`, `note.too-long`, `bytes.base64` */
 export function parseNote(bytes: Uint8Array): Note {
-  if (bytes.length > NOTE_BYTE_LENGTH_MAX) throw new LogError('note.too-long', 'note: too long');
-  const refuse = (why: string): never => {
-    throw new LogError('note.syntax', `note: ${why}`);
-  };
-  if (decodeUtf8(bytes) === undefined) refuse('not UTF-8');
-  if (bytes.some((byte) => byte < 0x20 && byte !== 0x0a)) refuse('a control character');
+  if (bytes.length > NOTE_BYTE_LENGTH_MAX) refuse('note.too-long', 'note: too long');
+  if (decodeUtf8(bytes) === undefined) refuse('note.syntax', 'note: not UTF-8');
+  if (bytes.some((byte) => byte < 0x20 && byte !== 0x0a))
+    refuse('note.syntax', 'note: a control character');
   // One character per byte, so that offsets in it are offsets in the bytes.
   const text = latin1(bytes);
   // The last blank line: a text may hold blank lines of its own, signatures may not.
   const split = text.lastIndexOf('\n\n');
-  if (split < 0) refuse('no blank line before the signatures');
+  if (split < 0) refuse('note.syntax', 'note: no blank line before the signatures');
   const tail = text.slice(split + 2);
-  if (tail === '' || !tail.endsWith('\n')) refuse('no signature line, or one without its end');
+  if (tail === '' || !tail.endsWith('\n'))
+    refuse('note.syntax', 'note: no signature line, or one without its end');
   const lines = tail.slice(0, -1).split('\n');
   if (lines.length > NOTE_SIGNATURE_COUNT_MAX)
-    refuse(`more than ${NOTE_SIGNATURE_COUNT_MAX} signatures`);
+    refuse('note.syntax', `note: more than ${NOTE_SIGNATURE_COUNT_MAX} signatures`);
   const signatures = lines.map((line): NoteSignature => {
     const [nameBytes, encoded, ...more] = line.startsWith(SIGNATURE_MARK)
       ? line.slice(SIGNATURE_MARK.length).split(' ')
       : [];
     const name = decodeUtf8(fromLatin1(nameBytes ?? '')) ?? '';
     if (!KEY_NAME.test(name) || encoded === undefined || more.length > 0) {
-      return refuse('a signature line that is none');
+      return refuse('note.syntax', 'note: a signature line that is none');
     }
     const blob = decodeBase64(encoded);
-    if (blob.length <= KEY_ID_BYTE_LENGTH) refuse('a signature without bytes');
+    if (blob.length <= KEY_ID_BYTE_LENGTH) refuse('note.syntax', 'note: a signature without bytes');
     return {
       name,
       keyId: blob.slice(0, KEY_ID_BYTE_LENGTH),
@@ -198,12 +196,12 @@ export function parseCheckpoint(bytes: Uint8Array): Checkpoint {
   const [origin, sizeText, rootText] = lines;
   const size = parseDecimal(sizeText ?? '');
   if (lines.length !== 4 || !isOrigin(origin!) || size === undefined || rootText === undefined) {
-    throw new LogError('checkpoint.syntax', 'checkpoint: not origin, size and root');
+    refuse('checkpoint.syntax', 'checkpoint: not origin, size and root');
   }
   const root = decodeBase64(rootText);
   if (root.length !== HASH_BYTE_LENGTH)
-    throw new LogError('checkpoint.syntax', 'checkpoint: root is not 32 bytes');
+    refuse('checkpoint.syntax', 'checkpoint: root is not 32 bytes');
   // Size 0 is never signed: "nothing was checked" must not look like a head (format attack 15).
-  if (size === 0) throw new LogError('checkpoint.syntax', 'checkpoint: size 0');
+  if (size === 0) refuse('checkpoint.syntax', 'checkpoint: size 0');
   return { origin: origin!, size, root, note };
 }

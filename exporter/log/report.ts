@@ -20,6 +20,8 @@ export const VERDICT_OF = {
   'log.gap': 'incomplete',
   'log.interrupted': 'note',
   'log.numbers': 'incomplete',
+  'log.pruned': 'unverifiable',
+  'log.pruned-seen': 'note',
   'log.recovered': 'incomplete',
   'log.recovered-whole': 'note',
   'log.rollback': 'invalid',

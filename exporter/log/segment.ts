@@ -3,7 +3,7 @@
  * Segments: records one behind the other, header then stored bytes, with nothing between, before or after.
  * Finds where records are; what is in them is checked elsewhere. FORMAT.md, "Segment".
  */
-import { LogError } from './errors.ts';
+import { refuse } from './errors.ts';
 import { headerEnd, parseHeader, type RecordHeader } from './header.ts';
 
 /** One record as it lies in a segment. */
@@ -54,7 +54,7 @@ export function* readFrames(segment: Uint8Array): Generator<Frame, void, undefin
   for (let at = 0; at < segment.length; ) {
     const frame = readFrame(segment, at);
     if (frame === undefined)
-      throw new LogError('segment.truncated', 'segment: ends in the middle of a record', at);
+      refuse('segment.truncated', 'segment: ends in the middle of a record', at);
     yield frame;
     at = frame.end;
   }

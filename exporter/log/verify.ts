@@ -59,7 +59,16 @@ export interface VerifiedRecord {
   readonly events: readonly ControlEvent[];
 }
 
+/** What is left of records that were removed: their number, the peaks of the tree over them, the last one's leaf hash. */
+export interface Removed {
+  readonly size: number;
+  readonly peaks: readonly Hash[];
+  readonly link: Hash;
+}
+
 export interface LogToVerify {
+  /** What stands for the first records. It proves nothing by itself: a head that was signed behind it has to fit. */
+  readonly removed?: Removed | undefined;
   /** Segments in the order of their names. */
   readonly segments: AsyncIterable<NamedBytes> | Iterable<NamedBytes>;
   readonly checkpoints: readonly NamedBytes[];
@@ -86,6 +95,14 @@ function faultOf(code: FindingCode, cause: unknown): RecordFault {
   throw cause;
 }
 
+function orFault<T>(code: FindingCode, check: () => T): T {
+  try {
+    return check();
+  } catch (cause) {
+    throw faultOf(code, cause);
+  }
+}
+
 /**
  * Checks what one record says of itself: stored bytes, frame, payload, entries, root, control events. Independent of
  * its neighbours, so that records can be checked in any order and on any core.
@@ -98,11 +115,7 @@ async function verifyRecord(frame: Frame, primitives: Primitives): Promise<Verif
   if (!equalBytes(sha256(stored), header.storedHash)) {
     throw new RecordFault('record.stored', 'the stored bytes have another SHA-256');
   }
-  try {
-    checkStoredFrame(stored, header.payloadByteLength);
-  } catch (cause) {
-    throw faultOf('record.frame', cause);
-  }
+  orFault('record.frame', () => checkStoredFrame(stored, header.payloadByteLength));
   let payload: Uint8Array;
   try {
     payload = await primitives.inflate(stored, header.payloadByteLength);
@@ -113,12 +126,7 @@ async function verifyRecord(frame: Frame, primitives: Primitives): Promise<Verif
     const message = `the payload has ${payload.length} bytes, not ${header.payloadByteLength}`;
     throw new RecordFault('record.payload', message);
   }
-  let entries: Uint8Array[];
-  try {
-    entries = splitPayload(payload, header.kind);
-  } catch (cause) {
-    throw faultOf('record.entries', cause);
-  }
+  const entries = orFault('record.entries', () => splitPayload(payload, header.kind));
   if (entries.length !== header.entryCount) {
     throw new RecordFault('record.entries', `${entries.length} entries, not ${header.entryCount}`);
   }
@@ -128,11 +136,7 @@ async function verifyRecord(frame: Frame, primitives: Primitives): Promise<Verif
   }
   let events: ControlEvent[] = [];
   if (header.kind === 'control') {
-    try {
-      events = entries.map((entry) => parseControl(entry).event);
-    } catch (cause) {
-      throw faultOf('record.control', cause);
-    }
+    events = orFault('record.control', () => entries.map((entry) => parseControl(entry).event));
   }
   return { header, headerBytes, leaf: leafHash(sha256, headerBytes), entries, leaves, events };
 }
@@ -147,19 +151,23 @@ class Walk {
   readonly #tree: Tree;
   readonly #expected: ExpectedHeads;
   origin: string | undefined;
-  records = 0;
+  /** Records that were removed or read. */
+  size: number;
   entries = 0;
   declaredLost = 0;
   firstSealed: string | undefined;
   lastSealed: string | undefined;
-  #link: Hash = NO_LINK;
-  #heartbeatMs = 0;
-  #isOpen = false;
+  #link: Hash;
+  /** Unknown where its `opened` was removed. */
+  #heartbeatMs = Number.POSITIVE_INFINITY;
+  #isOpen: boolean;
+  /** In the middle of a run whose beginning was removed: its numbers can not be summed. */
+  #isPartial: boolean;
   /** Numbers accounted for since the process that writes began: sealed, declared lost, or interrupted. */
   #numbers = new NumberRanges();
   /** Highest number that it said, before it said the last. */
   #highest = 0;
-  #beganUnclean = false;
+  #beganUnclean: boolean;
   /** What recovery cut out of the run of that process, until its numbers are summed. */
   #cuts: { readonly where: string; readonly message: string }[] = [];
   /** Sizes at which the tree had the expected root, and that root. */
@@ -170,12 +178,19 @@ class Walk {
     primitives: Primitives,
     origin: string | undefined,
     expected: ExpectedHeads,
+    { size, peaks, link }: Removed,
   ) {
     this.findings = findings;
     this.#primitives = primitives;
-    this.#tree = new Tree(primitives.sha256);
+    this.#tree = new Tree(primitives.sha256, size, peaks);
     this.#expected = expected;
     this.origin = origin;
+    this.#link = link;
+    this.size = size;
+    this.#isOpen = size > 0;
+    this.#isPartial = size > 0;
+    this.#beganUnclean = size > 0;
+    if (size > 0) this.#meetHeads();
   }
 
   /** Holds one record against its neighbours and takes it into the tree. Reports; never stops at a wrong content. */
@@ -184,7 +199,7 @@ class Walk {
     this.origin ??= header.log;
     const report = (code: FindingCode, message: string) => this.findings.add(code, where, message);
     if (header.log !== this.origin) report('record.log', `belongs to the log ${header.log}`);
-    if (header.index !== this.records) report('record.index', `has index ${header.index}`);
+    if (header.index !== this.size) report('record.index', `has index ${header.index}`);
     if (!equalBytes(header.prev, this.#link))
       report('record.link', 'does not link to the record before it');
     if (this.lastSealed !== undefined && header.sealed < this.lastSealed) {
@@ -215,11 +230,14 @@ class Walk {
     this.#tree.append(this.#link);
     this.firstSealed ??= header.sealed;
     this.lastSealed = header.sealed;
-    this.records++;
-    for (const { root, where: whose } of this.#expected.get(this.records) ?? []) {
-      if (equalBytes(this.#tree.root(), root)) this.reproduced.set(this.records, root);
-      else
-        this.findings.add('log.root', whose, `the log has another root at ${this.records} records`);
+    this.size++;
+    this.#meetHeads();
+  }
+
+  #meetHeads(): void {
+    for (const { root, where: whose } of this.#expected.get(this.size) ?? []) {
+      if (equalBytes(this.#tree.root(), root)) this.reproduced.set(this.size, root);
+      else this.findings.add('log.root', whose, `the log has another root at ${this.size} records`);
     }
   }
 
@@ -246,24 +264,24 @@ class Walk {
   }
 
   #hearOpened(event: OpenedEvent, where: string): void {
+    // Whether the run before it was closed, only removed records tell.
+    const isFirst = this.#isPartial && this.firstSealed === undefined;
+    if (isFirst && event.continues === undefined) this.#isOpen = false;
     if (event.size !== this.#tree.size || !equalBytes(event.root, this.#tree.root())) {
       this.findings.add('record.opened', where, 'opened states another head than the log had');
     }
     // The same process may lose its disk and open the log again: its numbers are summed at its end.
     if (event.continues === undefined || !this.#isOpen) {
-      if (this.#isOpen) this.findings.add('log.unclean-end', where, this.#unclean());
+      const { ranges } = this.#numbers.missing(this.#highest);
+      const known = ranges.length > 0 ? `; no end is sealed of ${formatNumberRanges(ranges)}` : '';
+      const message = `the log was not closed before; what its writer had not sealed is unknown${known}`;
+      if (this.#isOpen) this.findings.add('log.unclean-end', where, message);
       this.endRun();
       this.#beganUnclean = this.#isOpen;
     }
     this.#isOpen = true;
     this.#highest = Math.max(this.#highest, event.continues ?? 0);
     this.#heartbeatMs = event.heartbeatMs;
-  }
-
-  #unclean(): string {
-    const { count, ranges } = this.#numbers.missing(this.#highest);
-    const known = count === 0 ? '' : `; no end is sealed of ${formatNumberRanges(ranges)}`;
-    return `the log was not closed before; what its writer had not sealed is unknown${known}`;
   }
 
   /** The numbers of a process add up, or the difference is named (invariant 8). */
@@ -279,6 +297,7 @@ class Walk {
         ? undefined
         : `${missing.count} of ${highest} numbers are in no record: ${formatNumberRanges(missing.ranges)}`;
     if (open === undefined || this.#numbers.isFull) problem = 'the numbers can not be summed';
+    if (this.#isPartial) problem = undefined;
     if (problem !== undefined) this.findings.add('log.numbers', where, problem);
     if (event.interrupted !== undefined) {
       const message = `the writer was killed; ${event.interrupted} calls were interrupted, and the next start sealed which`;
@@ -296,6 +315,7 @@ class Walk {
     this.#cuts = [];
     this.#numbers = new NumberRanges();
     this.#highest = 0;
+    this.#isPartial = false;
   }
 
   /** Milliseconds of silence beyond two heartbeats; 0 where the log is closed or its writer not late. */
@@ -307,15 +327,7 @@ class Walk {
 }
 
 /** Checkpoints that a trusted key signed; the rest becomes findings. */
-async function judgeCheckpoints(
-  log: LogToVerify,
-  primitives: Primitives,
-  findings: Findings,
-): Promise<{
-  trusted: Checkpoint[];
-  expected: ExpectedHeads;
-  signers: Set<string>;
-}> {
+async function judgeCheckpoints(log: LogToVerify, primitives: Primitives, findings: Findings) {
   const trusted: Checkpoint[] = [];
   const expected: ExpectedHeads = new Map();
   const signers = new Set<string>();
@@ -376,7 +388,9 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
   const findings = new Findings();
   const { trusted, expected, signers } = await judgeCheckpoints(log, primitives, findings);
   const signedSize = Math.max(0, ...trusted.map((checkpoint) => checkpoint.size));
-  const walk = new Walk(findings, primitives, log.trust.origin ?? trusted[0]?.origin, expected);
+  const removed = log.removed ?? { size: 0, peaks: [], link: NO_LINK };
+  const origin = log.trust.origin ?? trusted[0]?.origin;
+  const walk = new Walk(findings, primitives, origin, expected, removed);
 
   let lastName = '';
   let tornWhere: string | undefined;
@@ -392,12 +406,12 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
       findings.add('segment.too-long', name, `has ${bytes.length} bytes`);
       break;
     }
-    if (parseSegmentName(name) !== walk.records) {
-      findings.add('segment.name', name, `is not the segment of record ${walk.records}`);
+    if (parseSegmentName(name) !== walk.size) {
+      findings.add('segment.name', name, `is not the segment of record ${walk.size}`);
       break;
     }
     for (let at = 0; at < bytes.length; ) {
-      const where = `segment ${name} record ${walk.records}`;
+      const where = `segment ${name} record ${walk.size}`;
       let frame: Frame | undefined;
       try {
         frame = readFrame(bytes, at);
@@ -417,19 +431,24 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
 
   // What no later record can account for is told.
   walk.endRun();
-  const end = `segment ${lastName || '-'} record ${walk.records}`;
+  const end = `segment ${lastName || '-'} record ${walk.size}`;
   const report = (code: FindingCode, message: string) => findings.add(code, end, message);
   const minimum = log.trust.minimumHead;
-  if (walk.records < signedSize) {
-    report('log.truncated', `${walk.records} records, but ${signedSize} were signed`);
+  if (walk.size < signedSize) {
+    report('log.truncated', `${walk.size} records, but ${signedSize} were signed`);
   }
-  if (minimum !== undefined && walk.records < minimum.size) {
-    report('log.rollback', `${walk.records} records, but ${minimum.size} were seen before`);
+  if (minimum !== undefined && walk.size < minimum.size) {
+    report('log.rollback', `${walk.size} records, but ${minimum.size} were seen before`);
   }
-  if (walk.records === 0) findings.add('log.empty', 'log', 'holds no record');
+  if (removed.size > 0) {
+    const isSeen = minimum !== undefined && walk.reproduced.has(minimum.size);
+    const message = `records 0 to ${removed.size - 1} were removed here, and not read`;
+    findings.add(isSeen ? 'log.pruned-seen' : 'log.pruned', 'pruned', message);
+  }
+  if (walk.size === removed.size) findings.add('log.empty', 'log', 'holds no record');
   const root = walk.reproduced.get(signedSize);
   const size = root === undefined ? 0 : signedSize;
-  const unsignedRecords = Math.max(0, walk.records - signedSize);
+  const unsignedRecords = Math.max(0, walk.size - signedSize);
   if (unsignedRecords > 0) {
     const message = `${unsignedRecords} records at the end are not covered by a signature`;
     report(log.live ? 'log.unsigned-tail-live' : 'log.unsigned-tail', message);
@@ -448,7 +467,7 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
     log: walk.origin ?? '',
     size,
     root: root === undefined ? '' : encodeBase64(root),
-    records: walk.records,
+    records: walk.size - removed.size,
     entries: walk.entries,
     declaredLost: walk.declaredLost,
     findings: findings.list,
@@ -461,7 +480,9 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
           ? 'not checked: no earlier head was given'
           : walk.reproduced.has(minimum.size)
             ? `extends the head of ${minimum.size} records seen before`
-            : 'does not extend the head seen before',
+            : minimum.size < removed.size
+              ? 'not checked: the head seen before lies in what was removed'
+              : 'does not extend the head seen before',
       population: 'not checked: no list of expected logs was given',
       fork: 'fork after restore: not excluded',
       witnesses: 'none',

@@ -3,7 +3,7 @@
  * Protobuf wire primitives: a cursor over fields that refuses what decoders read differently.
  * Knows nothing of OTLP. FORMAT.md, "Walking a request".
  */
-import { LogError } from './errors.ts';
+import { type LogErrorCode, refuse } from './errors.ts';
 
 export const VARINT: number = 0;
 export const FIXED64: number = 1;
@@ -20,7 +20,7 @@ const LENGTH_MAX = 0x7fffffff;
  */
 export class FieldCursor {
   readonly bytes: Uint8Array;
-  readonly end: number;
+  #end: number;
   /** Field number and wire type of the current field. */
   number = 0;
   wireType = 0;
@@ -31,8 +31,21 @@ export class FieldCursor {
 
   constructor(bytes: Uint8Array, start: number, end: number) {
     this.bytes = bytes;
-    this.end = end;
+    this.#end = end;
     this.valueEnd = start;
+  }
+
+  /** Goes into the message that the current field is; hand what it returns to {@link leave} when that is walked. */
+  enter(): number {
+    const end = this.#end;
+    this.#end = this.valueEnd;
+    this.valueEnd = this.valueStart;
+    return end;
+  }
+
+  /** Goes back to the message around the one that was walked to its end. */
+  leave(end: number): void {
+    this.#end = end;
   }
 
   /**
@@ -40,35 +53,34 @@ export class FieldCursor {
    * @throws LogError `otlp.tag` `otlp.field-number` `otlp.wire-type` `otlp.length` `otlp.varint` `otlp.truncated`
    */
   next(): boolean {
-    const { bytes, end } = this;
+    const { bytes } = this;
+    const end = this.#end;
     let at = this.valueEnd;
     if (at >= end) return false;
     this.tagStart = at;
 
     let tag = bytes[at++]!;
+    let number = tag >>> 3;
+    const wireType = tag & 7;
     if (tag > 0x7f) {
       tag &= 0x7f;
       let scale = 128;
       for (let byteCount = 2; ; byteCount++) {
-        if (at >= end)
-          throw new LogError('otlp.truncated', 'otlp: a tag runs past the end', this.tagStart);
+        if (at >= end) this.refuse('otlp.truncated', 'otlp: a tag runs past the end');
         const byte = bytes[at++]!;
         // Multiplication, not shifts: a tag of five bytes reaches bit 34, and bit 32 is where decoders part.
         tag += (byte & 0x7f) * scale;
         if (byte < 0x80) {
-          if (byte === 0)
-            throw new LogError('otlp.tag', 'otlp: a tag is not minimal', this.tagStart);
+          if (byte === 0) this.refuse('otlp.tag', 'otlp: a tag is not minimal');
           break;
         }
-        if (byteCount === 5)
-          throw new LogError('otlp.tag', 'otlp: a tag is too long', this.tagStart);
+        if (byteCount === 5) this.refuse('otlp.tag', 'otlp: a tag is too long');
         scale *= 128;
       }
+      number = (tag - wireType) / 8;
     }
-    const wireType = tag % 8;
-    const number = (tag - wireType) / 8;
     if (number === 0 || number > FIELD_NUMBER_MAX) {
-      throw new LogError('otlp.field-number', `otlp: field number ${number}`, this.tagStart);
+      this.refuse('otlp.field-number', `otlp: field number ${number}`);
     }
     this.number = number;
     this.wireType = wireType;
@@ -79,19 +91,17 @@ export class FieldCursor {
         length &= 0x7f;
         let scale = 128;
         for (let byteCount = 2; ; byteCount++) {
-          if (at >= end)
-            throw new LogError('otlp.truncated', 'otlp: a length runs past the end', this.tagStart);
+          if (at >= end) this.refuse('otlp.truncated', 'otlp: a length runs past the end');
           const byte = bytes[at++]!;
           length += (byte & 0x7f) * scale;
           if (byte < 0x80) break;
-          if (byteCount === 5)
-            throw new LogError('otlp.length', 'otlp: a length is too long', this.tagStart);
+          if (byteCount === 5) this.refuse('otlp.length', 'otlp: a length is too long');
           scale *= 128;
         }
       }
       // `at > end` where the message ended behind the tag: bytes[at] was read, but of the neighbour.
       if (at > end || length > LENGTH_MAX || length > end - at) {
-        throw new LogError('otlp.truncated', 'otlp: a length points past the end', this.tagStart);
+        this.refuse('otlp.truncated', 'otlp: a length points past the end');
       }
       this.valueStart = at;
       this.valueEnd = at + length;
@@ -100,17 +110,14 @@ export class FieldCursor {
     this.valueStart = at;
     if (wireType === VARINT) {
       for (let byteCount = 1; ; byteCount++) {
-        if (at >= end)
-          throw new LogError('otlp.truncated', 'otlp: a varint runs past the end', this.tagStart);
+        if (at >= end) this.refuse('otlp.truncated', 'otlp: a varint runs past the end');
         const byte = bytes[at++]!;
         if (byte < 0x80) {
           // The tenth byte holds bit 63 alone; more is a value that decoders cut differently.
-          if (byteCount === 10 && byte > 1)
-            throw new LogError('otlp.varint', 'otlp: a varint overflows', this.tagStart);
+          if (byteCount === 10 && byte > 1) this.refuse('otlp.varint', 'otlp: a varint overflows');
           break;
         }
-        if (byteCount === 10)
-          throw new LogError('otlp.varint', 'otlp: a varint is too long', this.tagStart);
+        if (byteCount === 10) this.refuse('otlp.varint', 'otlp: a varint is too long');
       }
     } else if (wireType === FIXED64) {
       at += 8;
@@ -118,12 +125,16 @@ export class FieldCursor {
       at += 4;
     } else {
       // 3 and 4 are groups, 6 and 7 do not exist.
-      throw new LogError('otlp.wire-type', `otlp: wire type ${wireType}`, this.tagStart);
+      this.refuse('otlp.wire-type', `otlp: wire type ${wireType}`);
     }
-    if (at > end)
-      throw new LogError('otlp.truncated', 'otlp: a field runs past the end', this.tagStart);
+    if (at > end) this.refuse('otlp.truncated', 'otlp: a field runs past the end');
     this.valueEnd = at;
     return true;
+  }
+
+  /** @throws LogError at the field under the cursor */
+  refuse(code: LogErrorCode, message: string): never {
+    return refuse(code, message, this.tagStart);
   }
 }
 

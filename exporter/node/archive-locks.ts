@@ -29,6 +29,8 @@ export class Locks {
   #objectCount = 0;
   #governedCount = 0;
   #heldCount = 0;
+  /** The first object that is under no legal hold. */
+  #unheld: string | undefined;
   #earliestMs: number = Number.POSITIVE_INFINITY;
 
   constructor(store: S3Store, wanted: WantedLock, findings: ArchiveFindings) {
@@ -72,6 +74,18 @@ export class Locks {
     }
   }
 
+  /** Holds what was found against the holds that the log says are on. */
+  compareHolds(holds: ReadonlySet<string>): void {
+    if (holds.size === 0 || this.#unheld === undefined) return;
+    const count = this.#objectCount - this.#heldCount;
+    const seen = this.#heldCount === 0 ? ', as far as these credentials see' : '';
+    this.#findings.add(
+      'archive.hold',
+      this.#unheld,
+      `${count} objects are under no legal hold${seen}; the log says that ${[...holds].join(', ')} is on`,
+    );
+  }
+
   lookAtMarkers({ key, markerCount, isHidden }: StoredKey): void {
     if (markerCount === 0) return;
     const what = isHidden ? 'is hidden by a delete marker' : 'was hidden by a delete marker';
@@ -81,6 +95,7 @@ export class Locks {
   async lookAt(key: string, got: StoredBytes): Promise<ObjectLock | undefined> {
     this.#objectCount++;
     if (got.hasLegalHold) this.#heldCount++;
+    else this.#unheld ??= key;
     let lock: ObjectLock | undefined;
     if (got.lock !== 'unknown') lock = got.lock;
     else if (this.#canSeeLocks) lock = await this.#askForLock(key, got.versionId);

@@ -70,6 +70,8 @@ export function archivePolicies(config: S3ArchiveConfig): ArchivePolicies {
           's3:GetObjectVersion',
           's3:GetObjectRetention',
         ]),
+        // For `sealspan hold`; without it holds are sealed, and wait to be put on what is archived.
+        allow('HoldLegally', objects, ['s3:PutObjectLegalHold']),
         allow('CompareOnStart', bucket, ['s3:ListBucketVersions']),
       ],
     },

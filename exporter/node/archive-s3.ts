@@ -49,6 +49,33 @@ export class S3Archive implements Archive {
     this.#hasLegalHold = isOn;
   }
 
+  /** Sets or releases the legal hold on all that is stored of a log. @throws S3Failure */
+  async setLegalHolds(origin: string, isOn: boolean): Promise<void> {
+    const before = this.#hasLegalHold;
+    // First, so that nothing is put without it that the listings do not tell.
+    this.holdLegally(isOn);
+    try {
+      await this.#holdStored(origin, isOn);
+    } catch (error) {
+      this.holdLegally(before);
+      throw error;
+    }
+  }
+
+  async #holdStored(origin: string, isOn: boolean): Promise<void> {
+    for (const folder of ['segments', 'checkpoints']) {
+      const prefix = `${origin}/${folder}/`;
+      let last: string | undefined;
+      // Twice: what was on its way while the first listing was read is behind its end.
+      for (let pass = 0; pass < 2; pass++) {
+        for await (const { key, versions } of this.store.keys(prefix, { after: last })) {
+          for (const { id } of versions) await this.store.setLegalHold(key, id, isOn);
+          last = key;
+        }
+      }
+    }
+  }
+
   async put(object: ArchiveObject, signal?: AbortSignal): Promise<PutOutcome> {
     checkKey(object.key);
     try {

@@ -15,6 +15,7 @@ import { type NamedBytes, type Trust, type VerifiedRecord, verifyLog } from '../
 import { Locks, type WantedLock } from './archive-locks.ts';
 import { PROBE_FOLDER } from './archive-probe.ts';
 import { ArchiveFindings, type ArchiveReport } from './archive-report.ts';
+import { takeHold } from './holds.ts';
 import { nodePrimitives, sha256 } from './keys.ts';
 import type { ObjectLock } from './retention.ts';
 import type { StoredKey, StoredVersion } from './s3-listing.ts';
@@ -110,6 +111,7 @@ export async function verifyArchivedLog(options: ArchiveToVerify): Promise<Verif
     },
     nodePrimitives,
   );
+  walk.end();
   return { report: walk.findings.join(report, walk.locks()), head: walk.head };
 }
 
@@ -154,6 +156,7 @@ class ArchiveWalk {
   readonly #checkpointsAhead: Loaded[] = [];
   readonly #locks: Locks;
   readonly #awaited = new Map<number, Awaited>();
+  readonly #held = new Set<string>();
   #canSeeVersions = true;
   #segmentCount = 0;
   #byteLength = 0;
@@ -208,6 +211,11 @@ class ArchiveWalk {
     await this.#stateUpTo(Number.POSITIVE_INFINITY);
   }
 
+  /** What only the whole log tells. */
+  end(): void {
+    this.#locks.compareHolds(this.#held);
+  }
+
   locks(): string {
     return this.#locks.summary();
   }
@@ -227,7 +235,10 @@ class ArchiveWalk {
         this.findings.add('archive.root', key, message);
       }
     }
-    for (const event of events) if (event.name === 'receipt') this.#hear(event);
+    for (const event of events) {
+      if (event.name === 'receipt') this.#hear(event);
+      if (event.name === 'hold') takeHold(this.#held, event);
+    }
   }
 
   /** Keys of segments in order, those of one version being read already. */

@@ -398,6 +398,17 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
   // Headers may hold credentials; nothing else in here is secret.
   const digested = JSON.stringify({ ...settings, backend: backend?.endpoint });
   const dir = resolve(settings.dir);
+  const archiveDirectory = archiveDirectoryOf(settings.archive, dir, settings.instance);
+  const { archive, retention } = settings;
+  if (
+    retention.localDays !== undefined &&
+    archiveDirectory === undefined &&
+    archive?.s3 === undefined
+  ) {
+    throw new ConfigError(
+      `retention.localDays: found ${retention.localDays}, expected none without an \`archive\`: nothing is removed that no archive has`,
+    );
+  }
   const { map: governanceMap = {}, ...governance } = settings.governance ?? {};
   return {
     dir,
@@ -411,9 +422,9 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
     keyPem,
     forwarding,
     backend: forwarding === 'direct' ? backend : undefined,
-    archiveDirectory: archiveDirectoryOf(settings.archive, dir, settings.instance),
-    archiveS3: settings.archive?.s3 && s3ConfigOf(settings.archive.s3, settings.retention),
-    retention: settings.retention,
+    archiveDirectory,
+    archiveS3: archive?.s3 && s3ConfigOf(archive.s3, retention),
+    retention,
     segment: settings.segment,
     content: settings.content,
     governance: settings.governance && governance,

@@ -8,6 +8,7 @@ import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { isGoverned } from '../../semconv/index.ts';
 import { encodeHex } from '../log/bytes.ts';
 import { LogError } from '../log/errors.ts';
+import { REQUEST_ENTRY_COUNT_MAX } from '../log/limits.ts';
 import { FieldCursor, LEN, varintByteLength, writeVarint } from '../log/wire.ts';
 import { type DigestSecret, sha256 } from './keys.ts';
 import type { OtlpKind } from './otlp-config.ts';
@@ -269,6 +270,8 @@ class Pass {
   readonly #isFiltered: boolean;
   readonly #judge: Judge;
   readonly #isVerbatim: boolean;
+  /** Resources, scopes and items: two bytes each can be, and none of them is free. */
+  #walkedCount = 0;
   #itemCount = 0;
   #skippedCount = 0;
 
@@ -301,7 +304,15 @@ class Pass {
     };
   }
 
+  /** Before it is walked, so that what a request costs is bounded whatever its few bytes unfold into. */
+  #walk(start: number): void {
+    if (++this.#walkedCount <= REQUEST_ENTRY_COUNT_MAX) return;
+    const message = `otlp: more than ${REQUEST_ENTRY_COUNT_MAX} items, scopes and resources`;
+    throw new LogError('otlp.entry-count', message, start);
+  }
+
   #resource(start: number, end: number): Uint8Array | undefined {
+    this.#walk(start);
     const splice = new Splice(this.#bytes, start);
     const cursor = new FieldCursor(this.#bytes, start, end);
     while (cursor.next()) {
@@ -316,6 +327,7 @@ class Pass {
   }
 
   #scope(start: number, end: number): Uint8Array | undefined {
+    this.#walk(start);
     const needsScope = this.#isFiltered || (this.#kind === 'logs' && !this.#isVerbatim);
     const scopeName = needsScope ? this.#scopeName(start, end) : undefined;
     const splice = new Splice(this.#bytes, start);
@@ -325,6 +337,7 @@ class Pass {
       if (cursor.number === CONTEXT_FIELD) {
         put(splice, cursor, this.#message(SCOPE, cursor.valueStart, cursor.valueEnd));
       } else if (cursor.number === CHILD_FIELD) {
+        this.#walk(cursor.tagStart);
         this.#itemCount++;
         const governed =
           needsScope && this.#isGoverned(scopeName, cursor.valueStart, cursor.valueEnd);

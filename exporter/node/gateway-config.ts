@@ -58,7 +58,7 @@ export interface GatewaySettings {
   };
   /** Of one request, inflated. */
   readonly messageByteLengthMax: number;
-  /** Of all requests being received or waiting for their seal; past it the answer is to come again. */
+  /** Of all requests being received or waiting for their seal, 512 bytes added for each item; past it: come again. */
   readonly inFlightByteLengthMax: number;
   /** For one request to arrive whole. */
   readonly readDelayMsMax: number;

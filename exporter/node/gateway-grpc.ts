@@ -13,20 +13,13 @@ import {
   type ServerUnaryCall,
   type sendUnaryData,
 } from '@grpc/grpc-js';
-import { LogError } from '../log/errors.ts';
-import { FieldCursor, LEN } from '../log/wire.ts';
-import {
-  CAME_TO_NOTHING,
-  encodeStatus,
-  GRPC_INVALID_ARGUMENT,
-  GRPC_NOT_FOUND,
-  grpcCodeOf,
-  type Refused,
-} from './gateway-answer.ts';
+import { CAME_TO_NOTHING, encodeStatus, grpcCodeOf, type Refused } from './gateway-answer.ts';
 import type { GatewaySettings, ListenerSettings } from './gateway-config.ts';
 import { parseListen } from './gateway-config.ts';
+import { openHealth } from './gateway-health.ts';
 import { type Answer, Arrival, type Intake } from './gateway-intake.ts';
-import type { OtlpKind, TlsFiles } from './otlp-config.ts';
+import type { GatewayTls } from './gateway-tls.ts';
+import type { OtlpKind } from './otlp-config.ts';
 
 type PartialStatusObject = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
 
@@ -40,8 +33,7 @@ export interface Listening {
 export interface GrpcOptions {
   readonly listener: ListenerSettings;
   readonly settings: GatewaySettings;
-  /** `ca` is that of clients. */
-  readonly tls: TlsFiles | undefined;
+  readonly tls: GatewayTls | undefined;
   readonly intake: Intake;
   readonly isReady: () => boolean;
 }
@@ -50,10 +42,12 @@ const EXPORT_PATHS: ReadonlyMap<string, OtlpKind> = new Map([
   ['/opentelemetry.proto.collector.trace.v1.TraceService/Export', 'traces'],
   ['/opentelemetry.proto.collector.logs.v1.LogsService/Export', 'logs'],
 ]);
-const HEALTH_PATH = '/grpc.health.v1.Health/Check';
-/** HealthCheckResponse: status SERVING 1, NOT_SERVING 2. */
-const SERVING = Buffer.of(0x08, 0x01);
-const NOT_SERVING = Buffer.of(0x08, 0x02);
+/** As health checks name them; the empty name is the server. */
+const SERVICES: ReadonlySet<string> = new Set([
+  '',
+  ...[...EXPORT_PATHS.keys()].map((path) => path.split('/')[1]!),
+]);
+const HEALTH_PATH = '/grpc.health.v1.Health';
 /** Export…ServiceResponse without partial success: all was taken. */
 const ALL_TAKEN: Buffer = Buffer.alloc(0);
 
@@ -91,6 +85,18 @@ function insideOf(call: unknown): CallInside {
   return inside;
 }
 
+interface Status {
+  readonly code: number;
+  readonly details: string;
+  readonly metadata: Metadata;
+}
+
+function statusOf(answer: Refused, retryDelayMs: number): Status {
+  const metadata = new Metadata();
+  metadata.set('grpc-status-details-bin', encodeStatus(answer, retryDelayMs));
+  return { code: grpcCodeOf(answer), details: answer.message, metadata };
+}
+
 /** One Export call, from its headers to its answer. */
 class ExportCall {
   readonly #kind: OtlpKind;
@@ -108,7 +114,13 @@ class ExportCall {
     this.#inside = inside;
     const sendStatus = inside.sendStatus.bind(inside);
     inside.sendStatus = (status) => {
-      sendStatus(this.#honest(status));
+      let honest: PartialStatusObject;
+      try {
+        honest = this.#honest(status);
+      } catch {
+        honest = this.#statusOf(CAME_TO_NOTHING);
+      }
+      sendStatus(honest);
       this.#ended();
     };
     inside.decompressMessage = async (framed, encoding) => {
@@ -130,15 +142,29 @@ class ExportCall {
     const arrival = admitted;
     this.#arrival = arrival;
     const { stream } = this.#inside;
-    stream.on('data', (data: Buffer) => {
-      if (!this.#isAnswered && !arrival.take(data.length)) this.#cut(intake.full());
-    });
-    this.#timer = setTimeout(() => this.#cut(intake.slow()), settings.readDelayMsMax);
+    stream.on('data', (data: Buffer) =>
+      this.#guard(() => {
+        if (!this.#isAnswered && !arrival.take(data.length)) this.#cut(intake.full());
+      }),
+    );
+    const late = (): void => this.#guard(() => this.#cut(intake.slow()));
+    this.#timer = setTimeout(late, settings.readDelayMsMax);
     stream.once('close', () => {
       clearTimeout(this.#timer);
-      if (!arrival.isHandedOver) arrival.release();
+      this.#guard(() => {
+        if (!arrival.isHandedOver) arrival.release();
+      });
     });
     return true;
+  }
+
+  /** Does the work of an event: a throw there would end the process. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch {
+      this.#cut(CAME_TO_NOTHING);
+    }
   }
 
   /** Takes the whole message; calls back exactly once. */
@@ -179,11 +205,8 @@ class ExportCall {
     }, AFTER_ANSWER_DELAY_MS).unref();
   }
 
-  #statusOf(answer: Refused): { code: number; details: string; metadata: Metadata } {
-    const metadata = new Metadata();
-    const details = encodeStatus(answer, this.#options.settings.retryDelayMs);
-    metadata.set('grpc-status-details-bin', details);
-    return { code: grpcCodeOf(answer), details: answer.message, metadata };
+  #statusOf(answer: Refused): Status {
+    return statusOf(answer, this.#options.settings.retryDelayMs);
   }
 
   /** A status as it may leave: those that grpc-js makes itself, in codes that say whose fault it is. */
@@ -214,7 +237,7 @@ export async function openGrpc(options: GrpcOptions): Promise<Listening> {
   const certificates = new WeakMap<Http2Session, Uint8Array>();
 
   const certificateOf = (call: ServerInterceptingCallInterface): Uint8Array | undefined => {
-    if (tls?.ca === undefined) return undefined;
+    if (tls?.files.ca === undefined) return undefined;
     const { session } = insideOf(call).stream;
     const known = session && certificates.get(session);
     if (known !== undefined) return known;
@@ -249,8 +272,7 @@ export async function openGrpc(options: GrpcOptions): Promise<Listening> {
                   nextMetadata(metadata);
                 } catch {
                   // A throw here would end the process.
-                  const { message } = CAME_TO_NOTHING;
-                  call.sendStatus({ code: grpcCodeOf(CAME_TO_NOTHING), details: message });
+                  call.sendStatus(statusOf(CAME_TO_NOTHING, settings.retryDelayMs));
                 }
               },
             }),
@@ -266,30 +288,25 @@ export async function openGrpc(options: GrpcOptions): Promise<Listening> {
         export: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => {
           const exported = calls.get(call.metadata);
           if (exported !== undefined) void exported.export(call.request, callback);
-          else callback({ code: grpcCodeOf(CAME_TO_NOTHING), details: CAME_TO_NOTHING.message });
+          else callback(statusOf(CAME_TO_NOTHING, settings.retryDelayMs));
         },
       },
     );
   }
+  const health = openHealth(SERVICES, options.isReady);
   server.addService(
-    { check: methodOf(HEALTH_PATH) },
     {
-      check: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) =>
-        answerHealth(call.request, options.isReady, callback),
+      check: methodOf(`${HEALTH_PATH}/Check`),
+      watch: { ...methodOf(`${HEALTH_PATH}/Watch`), responseStream: true },
     },
+    health.implementation,
   );
 
   const { host } = parseListen(listener.listen);
   const address = (port: number): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
   const port = await new Promise<number>((resolve, reject) => {
     const credentials =
-      tls === undefined
-        ? ServerCredentials.createInsecure()
-        : ServerCredentials.createSsl(
-            tls.ca ?? null,
-            [{ cert_chain: tls.cert!, private_key: tls.key! }],
-            tls.ca !== undefined,
-          );
+      tls === undefined ? ServerCredentials.createInsecure() : new RenewedCredentials(tls);
     server.bindAsync(listener.listen, credentials, (error, bound) => {
       if (error === null) resolve(bound);
       else reject(new Error(`gateway.grpc: ${listener.listen} can not be bound: ${error.message}`));
@@ -304,6 +321,8 @@ export async function openGrpc(options: GrpcOptions): Promise<Listening> {
           server.forceShutdown();
           resolve();
         }, delayMs);
+        // Streams of those who watch would hold the end up.
+        health.close();
         server.drain(address(port), delayMs);
         server.tryShutdown(() => {
           clearTimeout(timer);
@@ -328,27 +347,14 @@ function methodOf(path: string) {
   };
 }
 
-/** grpc.health.v1: HealthCheckRequest has the service's name in field 1; the empty name is the server. */
-function answerHealth(
-  request: Buffer,
-  isReady: () => boolean,
-  callback: sendUnaryData<Buffer>,
-): void {
-  let service = '';
-  try {
-    const cursor = new FieldCursor(request, 0, request.length);
-    while (cursor.next()) {
-      if (cursor.number === 1 && cursor.wireType === LEN) {
-        service = request.toString('utf8', cursor.valueStart, cursor.valueEnd);
-      }
-    }
-  } catch (error) {
-    if (!(error instanceof LogError)) throw error;
-    callback({ code: GRPC_INVALID_ARGUMENT, details: 'no HealthCheckRequest' });
-    return;
+/** Credentials that change while the server runs, which `createSsl` has none of. */
+class RenewedCredentials extends ServerCredentials {
+  constructor(tls: GatewayTls) {
+    super({ requestCert: tls.files.ca !== undefined }, tls.files);
+    tls.watch((files) => this.updateSecureContextOptions(files));
   }
-  const isKnown =
-    service === '' || [...EXPORT_PATHS.keys()].some((path) => path.startsWith(`/${service}/`));
-  if (isKnown) callback(null, isReady() ? SERVING : NOT_SERVING);
-  else callback({ code: GRPC_NOT_FOUND, details: 'a service that is not served here' });
+
+  override _equals(other: ServerCredentials): boolean {
+    return this === other;
+  }
 }

@@ -10,7 +10,8 @@ import { TLSSocket } from 'node:tls';
 import { CAME_TO_NOTHING, encodeStatus, grpcCodeOf, httpCodeOf } from './gateway-answer.ts';
 import { type GatewaySettings, type ListenerSettings, parseListen } from './gateway-config.ts';
 import { type Answer, Arrival, type Intake } from './gateway-intake.ts';
-import { causeOf, type OtlpKind, type TlsFiles } from './otlp-config.ts';
+import type { GatewayTls } from './gateway-tls.ts';
+import { causeOf, type OtlpKind } from './otlp-config.ts';
 
 /** What probes and Prometheus are told. */
 export interface Probes {
@@ -26,8 +27,7 @@ export interface HttpOptions {
   readonly name: string;
   readonly listener: ListenerSettings;
   readonly settings: GatewaySettings;
-  /** `ca` is that of clients. */
-  readonly tls: TlsFiles | undefined;
+  readonly tls: GatewayTls | undefined;
   /** Undefined where only probes are answered. */
   readonly intake: Intake | undefined;
   readonly probes: Probes;
@@ -54,8 +54,8 @@ const HEADERS_DELAY_MS_MAX = 10_000;
 const IDLE_DELAY_MS_MAX = 120_000;
 const CHECK_DELAY_MS = 1000;
 const HANDSHAKE_DELAY_MS_MAX = 10_000;
-/** How long a client may go on sending after its answer: cut at once, it might never read it. */
-const AFTER_ANSWER_DELAY_MS = 1000;
+/** How long a client may go on sending after its answer: cut at once, it might never read it, and send it all again. */
+const AFTER_ANSWER_DELAY_MS = 2000;
 
 const SWEEP_DELAY_MS = 20;
 
@@ -71,8 +71,8 @@ export async function openHttp(options: HttpOptions): Promise<HttpListening> {
     // Collectors stay on one connection for ever: without an age a new replica gets no load.
     if (ageMs > settings.connectionAgeMsMax) response.setHeader('connection', 'close');
     handle(options, request, response).catch(() => {
-      if (response.headersSent) response.destroy();
-      else reply(options, request, response, CAME_TO_NOTHING, 'protobuf');
+      // What was answered stays answered.
+      if (!response.headersSent) reply(options, request, response, CAME_TO_NOTHING, 'protobuf');
     });
   };
   const serverOptions: http.ServerOptions = {
@@ -85,16 +85,7 @@ export async function openHttp(options: HttpOptions): Promise<HttpListening> {
   const server =
     tls === undefined
       ? http.createServer(serverOptions, listener)
-      : https.createServer(
-          {
-            ...serverOptions,
-            ...tls,
-            handshakeTimeout: HANDSHAKE_DELAY_MS_MAX,
-            requestCert: tls.ca !== undefined,
-            rejectUnauthorized: tls.ca !== undefined,
-          },
-          listener,
-        );
+      : createSecureServer(tls, serverOptions, listener);
   server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
     bornAtMs.set(socket, performance.now());
   });
@@ -125,6 +116,26 @@ export async function openHttp(options: HttpOptions): Promise<HttpListening> {
         });
       }),
   };
+}
+
+function createSecureServer(
+  tls: GatewayTls,
+  options: http.ServerOptions,
+  listener: http.RequestListener,
+): https.Server {
+  const hasCa = tls.files.ca !== undefined;
+  const server = https.createServer(
+    {
+      ...options,
+      ...tls.files,
+      handshakeTimeout: HANDSHAKE_DELAY_MS_MAX,
+      requestCert: hasCa,
+      rejectUnauthorized: hasCa,
+    },
+    listener,
+  );
+  tls.watch((files) => server.setSecureContext(files));
+  return server;
 }
 
 async function handle(
@@ -195,21 +206,32 @@ function readBody(
       request.removeListener('data', take);
       resolve(body);
     };
-    const take = (chunk: Buffer): void => {
-      byteLength += chunk.length;
-      if (byteLength > intake.messageByteLengthMax) done(intake.tooLarge(arrival.sender));
-      else if (!arrival.take(chunk.length)) done(intake.full());
-      else chunks.push(chunk);
+    /** Does the work of an event: a throw there would end the process. */
+    const guard = (work: () => void): void => {
+      try {
+        work();
+      } catch {
+        done(CAME_TO_NOTHING);
+      }
     };
-    const timer = setTimeout(() => done(intake.slow()), delayMs);
-    if (Number(request.headers['content-length']) > intake.messageByteLengthMax) {
-      done(intake.tooLarge(arrival.sender));
-      return;
-    }
-    request.on('data', take);
-    request.once('end', () => done(Buffer.concat(chunks)));
-    request.once('close', () => done('gone'));
-    request.once('error', () => done('gone'));
+    const take = (chunk: Buffer): void =>
+      guard(() => {
+        byteLength += chunk.length;
+        if (byteLength > intake.messageByteLengthMax) done(intake.tooLarge(arrival.sender));
+        else if (!arrival.take(chunk.length)) done(intake.full());
+        else chunks.push(chunk);
+      });
+    const timer = setTimeout(() => guard(() => done(intake.slow())), delayMs);
+    guard(() => {
+      if (Number(request.headers['content-length']) > intake.messageByteLengthMax) {
+        done(intake.tooLarge(arrival.sender));
+        return;
+      }
+      request.on('data', take);
+      request.once('end', () => guard(() => done(Buffer.concat(chunks))));
+      request.once('close', () => done('gone'));
+      request.once('error', () => done('gone'));
+    });
   });
 }
 
@@ -243,17 +265,24 @@ function end(
   body: Buffer | string,
 ): void {
   if (!request.complete) {
-    // It may still be sending: not read, it would never see the answer; read for ever, it would hold the connection.
-    response.setHeader('connection', 'close');
+    // It may still be sending: not read, it would never see the answer; read for ever, it would hold the connection. Node
+    // would cut it as soon as the answer is out, did the answer say `close`.
+    response.removeHeader('connection');
     request.resume();
-    const timer = setTimeout(() => request.socket.destroy(), AFTER_ANSWER_DELAY_MS);
-    request.socket.once('close', () => clearTimeout(timer));
+    cutLater(request.socket, request);
   }
   response.writeHead(code, {
     'content-type': mediaType,
     'content-length': Buffer.byteLength(body),
   });
   response.end(body);
+}
+
+/** Destroys a connection in a while, unless there is an end to what is being received. */
+function cutLater(socket: Socket, request?: http.IncomingMessage): void {
+  const timer = setTimeout(() => socket.destroy(), AFTER_ANSWER_DELAY_MS).unref();
+  request?.once('end', () => clearTimeout(timer));
+  socket.once('close', () => clearTimeout(timer));
 }
 
 async function answerPage(
@@ -289,4 +318,6 @@ function answerBrokenClient(error: NodeJS.ErrnoException, socket: Socket | TLSSo
         ? '400 Bad Request'
         : '503 Service Unavailable\r\nRetry-After: 1';
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  // Half closed, it would be open for as long as the client likes.
+  cutLater(socket);
 }

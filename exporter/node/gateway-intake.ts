@@ -70,6 +70,8 @@ const INFLATE_COUNT_MAX = 4;
 const ZSTD_WINDOW_LOG_MAX = 23;
 const WINDOW_TOO_LARGE = 'ZSTD_error_frameParameter_windowTooLarge';
 const INFLATE_CHUNK_BYTE_LENGTH = 64 * 1024;
+/** What each span and log record counts in the budget beside its bytes: memory and time of its entry in the sealing thread. */
+const ITEM_BYTE_LENGTH = 512;
 /** What was done to JSON before sealing, as source lines say it. */
 const JSON_POLICY = 'otlp-json/1';
 
@@ -247,6 +249,8 @@ export class Intake {
         metrics.received(kind, applied.itemCount);
         if (applied.skippedCount > 0) metrics.skipped(kind, applied.skippedCount);
       });
+      // Cut into entries, the smallest of spans costs as much to keep and to hash as this.
+      if (!arrival.take(itemCount * ITEM_BYTE_LENGTH)) return this.full();
       if (itemCount === 0) {
         // Nothing to seal, so nobody else looks whether it is OTLP.
         splitRequest(applied.bytes, kind);
@@ -354,7 +358,7 @@ function inflate(
   byteLengthMax: number,
   take: (byteLength: number) => boolean,
 ): Promise<Inflated> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const options = { chunkSize: INFLATE_CHUNK_BYTE_LENGTH };
     const stream =
       encoding === 'zstd'
@@ -372,10 +376,16 @@ function inflate(
       stream.destroy();
     };
     stream.on('data', (chunk: Buffer) => {
-      byteLength += chunk.length;
-      if (byteLength > byteLengthMax) end({ status: 'too-large' });
-      else if (!take(chunk.length)) end({ status: 'full' });
-      else chunks.push(chunk);
+      try {
+        byteLength += chunk.length;
+        if (byteLength > byteLengthMax) end({ status: 'too-large' });
+        else if (!take(chunk.length)) end({ status: 'full' });
+        else chunks.push(chunk);
+      } catch (error) {
+        // A throw out of an event would end the process.
+        reject(error);
+        stream.destroy();
+      }
     });
     stream.on('error', (error: NodeJS.ErrnoException) =>
       end({ status: error.code === WINDOW_TOO_LARGE ? 'unsupported' : 'corrupt' }),

@@ -3,7 +3,7 @@
  * The gateway: the sealing core as an OTLP endpoint that a Collector's stock exporters point at. Acknowledged means sealed
  * and fsynced; everything else is answered so that a Collector keeps its data. What a client never sent, it can not know.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { encodeHex } from '../log/bytes.ts';
 import type { RefusedEvent, WriterCounters } from '../log/control.ts';
@@ -16,8 +16,9 @@ import { type Listening, openGrpc } from './gateway-grpc.ts';
 import { openHttp, type Probes } from './gateway-http.ts';
 import { Intake, type Refusal } from './gateway-intake.ts';
 import { openGatewayMetrics } from './gateway-metrics.ts';
+import { openTls } from './gateway-tls.ts';
 import { openDigestKey, sha256 } from './keys.ts';
-import { causeOf, type TlsFiles } from './otlp-config.ts';
+import { causeOf } from './otlp-config.ts';
 import type { SealingState } from './protocol.ts';
 import { SealingClient } from './sealing-client.ts';
 
@@ -30,6 +31,8 @@ export interface Gateway extends SealingState {
   readonly policyId: string;
   /** Resolves with the cause where sealing ended by itself: there is no way on but a new start. */
   readonly failed: Promise<string>;
+  /** Takes certificates from their files again, as it also does by itself from time to time. */
+  reload(): void;
   /** Takes nothing new, answers what is under way, seals `closed`, and gives the log back. */
   stop(): Promise<void>;
 }
@@ -56,7 +59,6 @@ export async function openGateway(config: Config, hooks: GatewayHooks = {}): Pro
   const clients = asConfig(() =>
     openClients(settings.clients, process.env, () => performance.now()),
   );
-  const tls = asConfig(() => readTls(settings));
   const policy = openPolicy(config, settings);
 
   let isStopping = false;
@@ -82,7 +84,17 @@ export async function openGateway(config: Config, hooks: GatewayHooks = {}): Pro
     return downBecause === undefined ? undefined : 'the log can not be written now';
   };
 
-  const sealing = new SealingClient({ ...sealingConfig(config), numbers: false }, report);
+  const tls =
+    settings.tls === undefined ? undefined : asConfig(() => openTls(settings.tls!, report));
+  // Who may wait is decided here, by the budget: what it let in is not to be turned away behind it.
+  const pendingByteLengthMax = Math.max(
+    config.pendingByteLengthMax,
+    settings.inFlightByteLengthMax,
+  );
+  const sealing = new SealingClient(
+    { ...sealingConfig(config), numbers: false, pendingByteLengthMax },
+    report,
+  );
   let sealedCount = 0;
   const counters = (): WriterCounters => ({
     started: sealedCount,
@@ -133,6 +145,7 @@ export async function openGateway(config: Config, hooks: GatewayHooks = {}): Pro
     await sealing.ended(Math.min(FLUSH_DELAY_MS, delayMs));
     refusals.close();
     metrics.close();
+    tls?.close();
     await listening.admin?.drain(0);
   };
   try {
@@ -143,7 +156,7 @@ export async function openGateway(config: Config, hooks: GatewayHooks = {}): Pro
     }
     if (http !== 'off') {
       // Where clients have to say who they are, numbers are not for everybody either.
-      const isOpen = settings.clients.length === 0 && tls?.ca === undefined;
+      const isOpen = settings.clients.length === 0 && tls?.files.ca === undefined;
       listening.http = await openHttp({
         name: 'http',
         listener: http,
@@ -168,6 +181,7 @@ export async function openGateway(config: Config, hooks: GatewayHooks = {}): Pro
     adminPort: listening.admin?.port,
     policyId: policy.id,
     failed,
+    reload: () => tls?.reload(),
     stop,
   };
 }
@@ -179,22 +193,6 @@ function asConfig<T>(read: () => T): T {
   } catch (error) {
     throw new ConfigError(causeOf(error));
   }
-}
-
-function readTls({ tls }: GatewaySettings): TlsFiles | undefined {
-  if (tls === undefined) return undefined;
-  const read = (name: string, path: string): Buffer => {
-    try {
-      return readFileSync(path);
-    } catch (error) {
-      throw new TypeError(`gateway.tls.${name}: ${path} can not be read: ${causeOf(error)}`);
-    }
-  };
-  return {
-    cert: read('cert', tls.cert),
-    key: read('key', tls.key),
-    ...(tls.clientCa === undefined ? {} : { ca: read('clientCa', tls.clientCa) }),
-  };
 }
 
 /** What the top-level `content` means for content that others recorded. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The journal of calls that started: one write each, before the model is called, so that the next start can tell which
+ * The journal of calls that started, written before the model is called, so that the next start can tell which
  * calls a killed process left without an end (invariant 8). Survives SIGKILL; a power cut only where each write is
  * synced. Operational: it is read by the writer alone, and what it told is sealed before it is deleted.
  */
@@ -98,8 +98,6 @@ export class IntentJournal {
   #highest = 0;
   /** True from a write that failed until a new file holds all that the old one was to hold. */
   #isTorn = false;
-  readonly #entry: Buffer = Buffer.alloc(ENTRY_BYTE_LENGTH);
-
   /**
    * Goes on with what {@link beginJournal} began.
    * @throws Error of the file system
@@ -110,22 +108,21 @@ export class IntentJournal {
   }
 
   /**
-   * Writes an intent; when this returns it survives the end of this process.
+   * Writes intents; when this returns they survive the end of this process.
    * @throws Error of the file system: there is no journal then, until a later write succeeds
    */
-  write(intent: IntentRecord): void {
+  write(intents: readonly IntentRecord[]): void {
     const { files, isSync, rotateEntryCount = ROTATE_ENTRY_COUNT } = this.#options;
     if (this.#file < 0) return;
-    this.#highest = Math.max(this.#highest, intent.sequence);
+    for (const { sequence } of intents) this.#highest = Math.max(this.#highest, sequence);
     try {
       if (this.#isTorn || this.#entryCount >= rotateEntryCount) {
-        this.#rotate(intent);
+        this.#rotate(intents);
         return;
       }
-      encodeIntent(intent, this.#entry);
-      files.append(this.#file, this.#entry);
+      files.append(this.#file, encodeIntents(intents));
       if (isSync) files.sync(this.#file);
-      this.#entryCount++;
+      this.#entryCount += intents.length;
     } catch (error) {
       this.#tear();
       throw error;
@@ -161,8 +158,8 @@ export class IntentJournal {
     }
   }
 
-  /** Begins a new file with all calls that run, and one more. */
-  #rotate(newest: IntentRecord): void {
+  /** Begins a new file with all calls that run, and those that just started. */
+  #rotate(newest: readonly IntentRecord[]): void {
     const { files, dir, run, isSync } = this.#options;
     const header = encodeJournalHeader({
       run,
@@ -171,18 +168,14 @@ export class IntentJournal {
     });
     const running = new Map<number, IntentRecord>();
     for (const intent of this.#options.unsettled()) running.set(intent.sequence, intent);
-    running.set(newest.sequence, newest);
-    const entries = [...running.values()].map((intent) => {
-      const entry = Buffer.alloc(ENTRY_BYTE_LENGTH);
-      encodeIntent(intent, entry);
-      return entry;
-    });
+    for (const intent of newest) running.set(intent.sequence, intent);
+    const entries = encodeIntents([...running.values()]);
     const before = this.#path(this.#generation);
     // What a try that failed has left there is of no worth.
     const file = files.open(this.#path(this.#generation + 1), 'truncate');
     try {
       // A crash in here leaves two journals of one run; both are read, and a torn one tells nothing that the other lacks.
-      files.append(file, Buffer.concat([header, ...entries]));
+      files.append(file, Buffer.concat([header, entries]));
       if (isSync) {
         files.sync(file);
         files.syncDirectory(dir);
@@ -276,15 +269,24 @@ function parseJournal(bytes: Uint8Array): Intents | undefined {
   };
 }
 
-function encodeIntent(intent: IntentRecord, entry: Buffer): void {
-  entry.fill(0);
-  entry.writeBigUInt64LE(BigInt(intent.sequence), 0);
-  entry.write(intent.traceId, 8, 16, 'hex');
-  entry.write(intent.spanId, 24, 8, 'hex');
-  entry.writeBigUInt64LE(BigInt(Math.max(0, Math.trunc(intent.startedMs))), 32);
-  const written = entry.write(intent.model, 44, MODEL_BYTE_LENGTH, 'utf8');
-  entry.writeUInt32LE(written, 40);
-  entry.writeUInt32LE(crc32(entry.subarray(0, CRC_AT)), CRC_AT);
+function encodeIntents(intents: readonly IntentRecord[]): Buffer {
+  const entries = Buffer.alloc(intents.length * ENTRY_BYTE_LENGTH);
+  for (const [i, { sequence, traceId, spanId, startedMs, model }] of intents.entries()) {
+    const at = i * ENTRY_BYTE_LENGTH;
+    write64(entries, sequence, at);
+    entries.write(traceId, at + 8, 16, 'hex');
+    entries.write(spanId, at + 24, 8, 'hex');
+    write64(entries, Math.max(0, Math.trunc(startedMs)), at + 32);
+    entries.writeUInt32LE(entries.write(model, at + 44, MODEL_BYTE_LENGTH, 'utf8'), at + 40);
+    entries.writeUInt32LE(crc32(entries.subarray(at, at + CRC_AT)), at + CRC_AT);
+  }
+  return entries;
+}
+
+/** A whole number of 0..2^53-1, without a BigInt for each. */
+function write64(target: Buffer, value: number, at: number): void {
+  target.writeUInt32LE(value % 2 ** 32, at);
+  target.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
 }
 
 function encodeJournalHeader(header: {

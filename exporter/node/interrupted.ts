@@ -5,20 +5,14 @@
  * the log stays unclean.
  */
 import { join } from 'node:path';
-import { zstdDecompressSync } from 'node:zlib';
-import {
-  type ControlEvent,
-  controlText,
-  type InterruptedEvent,
-  parseControl,
-} from '../log/control.ts';
-import { splitPayload } from '../log/entries.ts';
+import { type ControlEvent, controlText, type InterruptedEvent } from '../log/control.ts';
 import { headerEnd, parseHeader, type RecordHeader } from '../log/header.ts';
-import { HEADER_BYTE_LENGTH_MAX, PAYLOAD_BYTE_LENGTH_MAX } from '../log/limits.ts';
-import { NumberRanges, sequenceOf } from '../log/numbers.ts';
+import { HEADER_BYTE_LENGTH_MAX } from '../log/limits.ts';
+import type { NumberRanges } from '../log/numbers.ts';
 import { parseSegmentName, segmentName } from '../log/segment.ts';
 import type { Files } from './files.ts';
 import { type IntentRecord, type Intents, readIntents } from './intents.ts';
+import { contentOf, readPrunedNumbers } from './sealed-numbers.ts';
 
 export interface EndOfRunOptions {
   readonly files: Files;
@@ -93,7 +87,7 @@ function readRun(
   { files, dir, size }: EndOfRunOptions,
   { run, fromRecord }: Intents,
 ): SealedRun | undefined {
-  const numbers = new NumberRanges();
+  const numbers = readPrunedNumbers(files, dir, run);
   let highest = 0;
   let lost = 0;
   let interrupted = 0;
@@ -109,7 +103,11 @@ function readRun(
       // The journal is of the run that this very record opened; whatever else begins or ends one is of another.
       const begins = event.name === 'opened' && event.continues === undefined;
       if (begins !== (header.index === run) || event.name === 'closed') return undefined;
-      if (event.name === 'heartbeat') highest = Math.max(highest, event.highest);
+      if (event.name === 'heartbeat') {
+        highest = Math.max(highest, event.highest);
+        // Gaps before it may be in segments that were removed.
+        lost = Math.max(lost, event.lost);
+      }
       if (event.name === 'intent') {
         highest = Math.max(highest, event.sequence);
         if (header.index >= fromRecord) intents.push({ ...event, model: event.model ?? '' });
@@ -126,23 +124,6 @@ function readRun(
   }
   if (numbers.isFull) return undefined;
   return { numbers, highest: Math.max(highest, numbers.highest), lost, intents, interrupted };
-}
-
-/** Numbers of the spans, or events, of a record; undefined where somebody changed it: verifying tells of that. */
-function contentOf(
-  header: RecordHeader,
-  stored: Uint8Array,
-): { readonly sequences: number[]; readonly events: ControlEvent[] } | undefined {
-  try {
-    const payload = zstdDecompressSync(stored, { maxOutputLength: PAYLOAD_BYTE_LENGTH_MAX });
-    const entries = splitPayload(payload, header.kind);
-    if (header.kind === 'control') {
-      return { sequences: [], events: entries.map((entry) => parseControl(entry).event) };
-    }
-    return { sequences: entries.map(sequenceOf).filter((one) => one !== undefined), events: [] };
-  } catch {
-    return undefined;
-  }
 }
 
 interface StoredFrame {

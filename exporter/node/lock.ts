@@ -27,10 +27,14 @@ function openDatabase(path: string): Database {
   }
 }
 
-/** Takes the lock of a log directory; undefined where another process (or this one) holds it. */
-export function takeLock(dir: string): Lock | undefined {
+/**
+ * Takes the lock of a log directory; undefined where another process (or this one) holds it.
+ * @param waitMs for a lock that is looked at, not held: `verify` asks by taking it for an instant
+ */
+export function takeLock(dir: string, waitMs: number = 0): Lock | undefined {
   const database = openDatabase(join(dir, 'lock'));
   try {
+    database.exec(`PRAGMA busy_timeout = ${waitMs}`);
     database.exec('PRAGMA journal_mode = MEMORY');
     database.exec('BEGIN EXCLUSIVE');
   } catch (error) {

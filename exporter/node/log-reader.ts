@@ -19,8 +19,10 @@ import type { Head } from '../log/note.ts';
 import { parseSegmentName, segmentName } from '../log/segment.ts';
 import type { NamedBytes } from '../log/verify.ts';
 import type { FinishedSegment } from './archiver.ts';
+import { nodeFiles } from './files.ts';
 import type { StoredRecord } from './forward.ts';
 import { nodePrimitives, sha256 } from './keys.ts';
+import { NOTHING_PRUNED, readPruned } from './prune.ts';
 
 async function namesIn(path: string): Promise<string[]> {
   try {
@@ -106,12 +108,28 @@ async function readBounded(path: string, byteLengthMax: number): Promise<Uint8Ar
 /** Names that begin with a dot are files on their way into an archive; a crash leaves them behind. */
 const isFinished = (name: string): boolean => !name.startsWith('.');
 
-/** All files below `segments/`, in the order of their names, each read when it is its turn. */
-export async function* readSegmentFiles(dir: string): AsyncGenerator<NamedBytes, void, undefined> {
-  for (const name of (await namesIn(join(dir, 'segments'))).filter(isFinished)) {
+/**
+ * All files below `segments/` but those that were removed up to `from`, in the order of their names, each read when it is
+ * its turn.
+ * @throws Error where the writer removes more meanwhile
+ */
+export async function* readSegmentFiles(
+  dir: string,
+  from: number = prunedSize(dir),
+): AsyncGenerator<NamedBytes, void, undefined> {
+  const names = (await segmentNames(dir, from)).filter(isFinished);
+  if (prunedSize(dir) !== from) throw removedMeanwhile(dir);
+  for (const name of names) {
     const path = join(dir, 'segments', name);
-    yield (await readNamed(path, name, SEGMENT_BYTE_LENGTH_MAX)) ?? noRegularFile(name);
+    const file = await readNamed(path, name, SEGMENT_BYTE_LENGTH_MAX);
+    if (file === undefined && parseSegmentName(name)! < prunedSize(dir))
+      throw removedMeanwhile(dir);
+    yield file ?? noRegularFile(name);
   }
+}
+
+function removedMeanwhile(dir: string): Error {
+  return new Error(`${dir}: its writer removed segments while they were read; try once more`);
 }
 
 /** The checkpoint of a log directory, and those at the ends of segments (`checkpoints/`). */
@@ -175,10 +193,22 @@ async function wholeHeaderAt(file: FileHandle, position: number): Promise<Header
   }
 }
 
-/** Head of the first `size` records as they lie on disk; undefined where there are fewer. */
+/** Names of segments that are not pruned, also of one that a crash left. */
+async function segmentNames(dir: string, from: number): Promise<string[]> {
+  return (await namesIn(join(dir, 'segments'))).filter((name) => !(parseSegmentName(name)! < from));
+}
+
+/** Records that were removed from a log directory since an archive has them. */
+export function prunedSize(dir: string): number {
+  return readPruned(nodeFiles, dir)?.size ?? 0;
+}
+
+/** Head of the first `size` records as they lie on disk; undefined where there are fewer, or they were pruned. */
 export async function headAt(dir: string, size: number): Promise<Head | undefined> {
-  const tree = new Tree(sha256);
-  for (const name of await namesIn(join(dir, 'segments'))) {
+  const pruned = readPruned(nodeFiles, dir) ?? NOTHING_PRUNED;
+  const tree = new Tree(sha256, pruned.size, pruned.peaks);
+  if (size === pruned.size && size > 0) return { size, root: tree.root() };
+  for (const name of await segmentNames(dir, pruned.size)) {
     const file = await openRegular(join(dir, 'segments', name));
     try {
       for (let at = 0; tree.size < size; ) {
@@ -198,7 +228,7 @@ export async function headAt(dir: string, size: number): Promise<Head | undefine
 /** Records of a log as they lie on disk, by the name of the last segment and what is in it. */
 export async function sizeOf(dir: string): Promise<number> {
   const name = (await namesIn(join(dir, 'segments'))).at(-1);
-  if (name === undefined) return 0;
+  if (name === undefined) return prunedSize(dir);
   let size = parseSegmentName(name) ?? 0;
   const file = await openRegular(join(dir, 'segments', name));
   try {
@@ -222,7 +252,7 @@ export async function* finishedSegments(
   current: () => number,
   closedSize: () => number | undefined = () => undefined,
 ): AsyncGenerator<FinishedSegment, void, undefined> {
-  const firsts = (await namesIn(join(dir, 'segments')))
+  const firsts = (await segmentNames(dir, prunedSize(dir)))
     .map(parseSegmentName)
     .filter((index) => index !== undefined);
   for (const [position, firstIndex] of firsts.entries()) {
@@ -249,7 +279,7 @@ export function openLogFollower(dir: string, head: () => number): LogFollower {
 
   const seek = async (index: number): Promise<void> => {
     if (index === place.index) return;
-    const firsts = (await namesIn(join(dir, 'segments')))
+    const firsts = (await segmentNames(dir, prunedSize(dir)))
       .map(parseSegmentName)
       .filter((first) => first !== undefined && first <= index);
     const segment = firsts.at(-1);
@@ -260,7 +290,8 @@ export function openLogFollower(dir: string, head: () => number): LogFollower {
   return {
     async *read(fromIndex) {
       if (fromIndex >= head()) return;
-      await seek(fromIndex);
+      // Whoever asks for what was removed lost its place: nothing is removed before it was read.
+      await seek(Math.max(fromIndex, prunedSize(dir)));
       let file = await openRegular(join(dir, 'segments', segmentName(place.segment)));
       try {
         while (place.index < head()) {

@@ -10,10 +10,9 @@ import {
   type ControlEvent,
   encodeControl,
   type OpenedEvent,
-  parseControl,
   type RecoveredEvent,
 } from '../log/control.ts';
-import { type PayloadKind, splitPayload } from '../log/entries.ts';
+import type { PayloadKind } from '../log/entries.ts';
 import {
   headerEnd,
   parseHeader,
@@ -21,17 +20,15 @@ import {
   type RecordSource,
   WRITER_SOURCE,
 } from '../log/header.ts';
-import {
-  HEADER_BYTE_LENGTH_MAX,
-  RECOVERED_BYTE_LENGTH_MAX,
-  SEGMENT_BYTE_LENGTH_MAX,
-} from '../log/limits.ts';
+import { HEADER_BYTE_LENGTH_MAX, SEGMENT_BYTE_LENGTH_MAX } from '../log/limits.ts';
 import { type Hash, leafHash, NO_LINK, Tree } from '../log/merkle.ts';
 import { encodeCheckpointText, encodeNote, type Head } from '../log/note.ts';
 import { parseSegmentName, readFrame, segmentName } from '../log/segment.ts';
 import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
 import { type Signer, sha256 } from './keys.ts';
+import { readPruned } from './prune.ts';
 import { encodeRecord, followedByFrame } from './record.ts';
+import { forgetCuts, readRecovery, rememberCut } from './recovery.ts';
 import { keepSegmentCheckpoint } from './segment-checkpoints.ts';
 import { encodeSigning, judgeCheckpoint, parseSigning } from './signed-head.ts';
 import { Tail } from './tail.ts';
@@ -88,7 +85,6 @@ export interface AppendedRecord {
 const SEGMENTS = 'segments';
 const CHECKPOINT = 'checkpoint';
 const SIGNING = 'signing';
-const RECOVERY = 'recovery';
 
 /** Events of one record: far below what a record may hold, far above what a start has to tell. */
 const CONTROL_ENTRY_COUNT = 4096;
@@ -97,7 +93,7 @@ export class LogWriter {
   readonly #options: LogWriterOptions;
   readonly #files: Files;
   readonly #origin: string;
-  readonly #tree: Tree = new Tree(sha256);
+  #tree: Tree = new Tree(sha256);
   #link: Hash = NO_LINK;
   #sealedMs = 0;
   #signed: Head = { size: 0, root: this.#tree.root() };
@@ -313,7 +309,9 @@ export class LogWriter {
     // Not `signing`: nothing in it tells who wrote it.
     const tail = Tail.open(this.#files, dir, this.#options.signer, vouchedSize);
     this.#tail = tail;
-    this.#readSegments(names);
+    this.#beginBehindPruned();
+    // A crash while segments were removed leaves some that are in the tree already.
+    this.#readSegments(names.filter((name) => !(parseSegmentName(name)! < this.#tree.size)));
     const recovered: ControlEvent[] = this.#readRecovery();
     const { size } = this.#tree;
     const hasCut = recovered.length > 0;
@@ -344,7 +342,28 @@ export class LogWriter {
     if (recovered.length > 0 && end.length === 0) this.appendControl(recovered);
     tail.adopt();
     // A crash before this line: the next start seals `recovered` once more, which is true twice.
-    if (hasCut) this.#files.remove(join(dir, RECOVERY));
+    if (hasCut) forgetCuts(this.#files, dir);
+  }
+
+  /** Goes on from what was removed. That it was so, the root that was signed at or behind it tells. */
+  #beginBehindPruned(): void {
+    const pruned = readPruned(this.#files, this.#options.dir);
+    if (pruned === undefined) throw new DamagedLogError('pruned: not the head of a log');
+    this.#tree = new Tree(sha256, pruned.size, pruned.peaks);
+    this.#link = pruned.link;
+    for (const { head, whose } of this.#heads) {
+      // What is removed was archived under a checkpoint, so no signature is older.
+      if (head.size < pruned.size) {
+        throw new DamagedLogError(`pruned: ${pruned.size} records, but only ${head.size} ${whose}`);
+      }
+      this.#compare(head, whose, 'pruned');
+    }
+  }
+
+  #compare({ size, root }: Head, whose: string, where: string): void {
+    if (size === this.#tree.size && !equalBytes(this.#tree.root(), root)) {
+      throw new DamagedLogError(`${where}: the log has another root than ${whose}`);
+    }
   }
 
   #readSegments(names: readonly string[]): void {
@@ -436,11 +455,7 @@ export class LogWriter {
     if (header.index === inDoubt?.index && equalBytes(header.root, inDoubt.root)) {
       this.#holdsInDoubt = true;
     }
-    for (const { head, whose } of this.#heads) {
-      if (this.#tree.size === head.size && !equalBytes(this.#tree.root(), head.root)) {
-        throw new DamagedLogError(`${where}: the log has another root than ${whose}`);
-      }
-    }
+    for (const { head, whose } of this.#heads) this.#compare(head, whose, where);
   }
 
   /** Cuts what stands behind the last whole frame, and remembers it until it is sealed (invariant 5). */
@@ -456,39 +471,17 @@ export class LogWriter {
         `segments/${name} record ${this.#tree.size} is damaged, and records follow it`,
       );
     }
-    const cut = bytes.subarray(at);
-    const event: RecoveredEvent = {
-      name: 'recovered',
-      segment: this.#segment,
-      offset: at,
-      byteLength: cut.length,
-      sha256: sha256(cut),
-      cut: cut.subarray(0, RECOVERED_BYTE_LENGTH_MAX),
-    };
-    // A recovery that was itself cut short left its events: each cut is sealed, the first one too.
-    const events = this.#readRecovery();
-    const last = events.at(-1);
-    const isRepeated =
-      last !== undefined && last.offset === at && equalBytes(last.sha256, event.sha256);
-    if (!isRepeated) events.push(event);
     // A crash before the truncation repeats this; after it, the file tells what was cut.
-    const nowMs = this.#options.now();
-    const file = Buffer.concat(events.map((one) => encodeControl(one, nowMs)));
-    replaceFile(this.#files, join(dir, RECOVERY), file);
+    const cut = { segment: this.#segment, offset: at, bytes: bytes.subarray(at) };
+    rememberCut(this.#files, dir, cut, this.#readRecovery(), this.#options.now());
     this.#files.truncate(this.#file, at);
     this.#files.sync(this.#file);
   }
 
   /** Cuts that no record tells of yet. */
   #readRecovery(): RecoveredEvent[] {
-    const bytes = this.#files.readAll(join(this.#options.dir, RECOVERY));
-    if (bytes === undefined) return [];
     try {
-      return splitPayload(bytes, 'control').map((entry) => {
-        const { event } = parseControl(entry);
-        if (event.name !== 'recovered') throw new Error(`holds ${event.name}`);
-        return event;
-      });
+      return readRecovery(this.#files, this.#options.dir);
     } catch (error) {
       throw new DamagedLogError(`recovery: ${causeText(error)}`);
     }

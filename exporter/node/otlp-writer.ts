@@ -98,7 +98,7 @@ function writeKeyValue(
     const guess = typeof value === 'string' ? value.length + 4 : 0;
     writer.tag(tag);
     const start = writer.open(guess + key.length);
-    writer.string(0x0a, key);
+    writer.name(0x0a, key);
     writer.tag(0x12);
     writeValue(writer, value, guess);
     writer.close(start, guess + key.length);
@@ -110,7 +110,7 @@ function writeKeyValue(
     refuse(writer);
     writer.tag(tag);
     const start = writer.open(key.length);
-    writer.string(0x0a, key);
+    writer.name(0x0a, key);
     writer.tag(0x12);
     writer.tag(0);
     writer.close(start, key.length);

@@ -6,7 +6,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { equalBytes } from '../log/bytes.ts';
-import { parseControl, type ReceiptEvent } from '../log/control.ts';
+import { type ControlEvent, parseControl, type ReceiptEvent } from '../log/control.ts';
 import { splitPayload } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
 import { NOTE_BYTE_LENGTH_MAX } from '../log/limits.ts';
@@ -14,6 +14,7 @@ import { type Checkpoint, parseCheckpoint, parseVerifier, type Verifier } from '
 import { type Frame, readFrames } from '../log/segment.ts';
 import type { Archive, ListOptions } from './archive.ts';
 import { nodeFiles, replaceFile } from './files.ts';
+import type { HoldEvent } from './holds.ts';
 import {
   generateKeyPem,
   nodePrimitives,
@@ -24,9 +25,10 @@ import {
   writeSecret,
 } from './keys.ts';
 import { type Lock, takeLock } from './lock.ts';
-import { headAt, readSegmentFiles, sizeOf } from './log-reader.ts';
+import { headAt, prunedSize, readSegmentFiles, sizeOf } from './log-reader.ts';
 import { causeOf } from './otlp-config.ts';
 import type { SealingConfig, StartFailure } from './protocol.ts';
+import type { ArchivedSegment } from './prune.ts';
 
 /** A start that can not be: told to the person who starts the service, with the fix. */
 export class StartRefusal extends Error {
@@ -48,6 +50,8 @@ export interface Place {
 const INSTANCE_COUNT_MAX = 1024;
 /** How long a start waits for an archive: without it, it seals and does not sign. */
 const COMPARE_DELAY_MS_MAX = 5_000;
+/** How long somebody who only asks whether there is a writer may have a lock; it is some microseconds. */
+const LOOK_MS_MAX = 20;
 
 /** Makes a directory and what leads to it; what is acknowledged in it must not be lost with its name (invariant 1). */
 function makeDurableTree(dir: string): void {
@@ -71,7 +75,7 @@ export function takePlace(config: SealingConfig): Place {
     const dir = join(config.dir, instance);
     try {
       makeDurableTree(dir);
-      const lock = takeLock(dir);
+      const lock = takeLock(dir, LOOK_MS_MAX);
       return lock === undefined ? undefined : { instance, dir, lock };
     } catch (error) {
       throw new StartRefusal(
@@ -264,6 +268,7 @@ export async function compareWithArchive(
 ): Promise<boolean> {
   const behind = (size: number): string =>
     `${origin}/checkpoints/${String(size).padStart(20, '0')}`;
+  const receiptSize = receipts.findLast((one) => one.archive === archive.name)?.size ?? 0;
   const signal = AbortSignal.timeout(COMPARE_DELAY_MS_MAX);
   let newest: ArchivedHead | undefined;
   try {
@@ -275,13 +280,22 @@ export async function compareWithArchive(
         signal,
       })) ??
       (await newestArchived(archive, origin, {
-        after: behind(receipts.findLast((one) => one.archive === archive.name)?.size ?? 0),
+        after: behind(receiptSize),
         signal,
       }));
   } catch {
     return false;
   }
-  if (newest === undefined) return true;
+  const removedSize = prunedSize(dir);
+  if (newest === undefined || newest.checkpoint.size < removedSize) {
+    // Of an archive that came later, or was left for another, no more is expected.
+    if (removedSize === 0 || receiptSize === 0) return true;
+    throw new StartRefusal(
+      'damaged',
+      `${removedSize} records of ${origin} were removed from ${dir} since ${archive.name} had them, and it has no checkpoint ` +
+        'of so many. Find out what became of it; without it, the log is not whole anywhere.',
+    );
+  }
   const archived = newest.checkpoint;
   const own = await headAt(dir, archived.size);
   if (own !== undefined && equalBytes(own.root, archived.root)) return true;
@@ -293,26 +307,37 @@ export async function compareWithArchive(
   );
 }
 
+/** What the log says of its archive. */
+export interface SealedEvents {
+  readonly archived: readonly ArchivedSegment[];
+  readonly holds: readonly HoldEvent[];
+}
+
 /**
- * Receipts that the log holds: how far the archiver is (invariant 10). Read before the log is opened, so what a crash tore
+ * Receipts and legal holds that the log holds: how far the archiver is (invariant 10). Read before the log is opened, so what a crash tore
  * off its end is still there: receipts end before it, and opening the log judges it.
  */
-export async function sealedReceipts(dir: string): Promise<ReceiptEvent[]> {
-  const receipts: ReceiptEvent[] = [];
+export async function sealedEvents(dir: string): Promise<SealedEvents> {
+  const archived: ArchivedSegment[] = [];
+  const holds: HoldEvent[] = [];
   for await (const { bytes } of readSegmentFiles(dir)) {
     try {
-      for (const frame of readFrames(bytes)) receipts.push(...(await receiptsIn(frame)));
+      for (const frame of readFrames(bytes)) {
+        for (const event of await eventsIn(frame)) {
+          if (event.name === 'hold') holds.push(event);
+          if (event.name !== 'receipt') continue;
+          archived.push({ receipt: event, receivedMs: Date.parse(frame.header.sealed) });
+        }
+      }
     } catch {
       break;
     }
   }
-  return receipts;
+  return { archived, holds };
 }
 
-async function receiptsIn({ header, stored }: Frame): Promise<ReceiptEvent[]> {
+async function eventsIn({ header, stored }: Frame): Promise<ControlEvent[]> {
   if (header.kind !== 'control') return [];
   const payload = await nodePrimitives.inflate(stored, header.payloadByteLength);
-  return splitPayload(payload, 'control')
-    .map((entry) => parseControl(entry).event)
-    .filter((event) => event.name === 'receipt');
+  return splitPayload(payload, 'control').map((entry) => parseControl(entry).event);
 }

@@ -8,13 +8,23 @@ import type { HrTimeLike } from './sdk-shapes.ts';
 const TWO_32 = 0x1_0000_0000;
 
 /** Strings shorter than this are faster copied by hand than through a call into C++. */
-const SHORT_STRING_LENGTH = 16;
+const SHORT_STRING_LENGTH = 32;
 const FIRST_BYTE_LENGTH = 256 * 1024;
+/** Names that are kept as bytes: more than all conventions have, and bounded whatever an application does. */
+const NAME_COUNT_MAX = 1024;
+const NAME_LENGTH_MAX = 64;
 
 /** One growing buffer. Lengths are written behind what they measure, which is moved if they need more room. */
 export class ProtoWriter {
-  buffer: Buffer = Buffer.allocUnsafeSlow(FIRST_BYTE_LENGTH);
+  buffer: Buffer;
   at = 0;
+  /** Name to its length and bytes. */
+  readonly #names = new Map<string, Uint8Array>();
+
+  /** @param byteLength what is expected to be written: more costs a copy */
+  constructor(byteLength: number = FIRST_BYTE_LENGTH) {
+    this.buffer = Buffer.allocUnsafeSlow(byteLength);
+  }
 
   room(byteLength: number): void {
     const needed = this.at + byteLength;
@@ -104,6 +114,27 @@ export class ProtoWriter {
     this.at = this.buffer.writeUInt32LE(high >>> 0, this.at + 4);
   }
 
+  /** A string that comes again and again, such as an attribute's name: its bytes are kept. */
+  name(tag: number, text: string): void {
+    const kept = this.#names.get(text);
+    if (kept === undefined) {
+      const start = this.at;
+      this.string(tag, text);
+      const isKept = this.#names.size < NAME_COUNT_MAX && text.length <= NAME_LENGTH_MAX;
+      if (isKept)
+        this.#names.set(text, Uint8Array.prototype.slice.call(this.buffer, start, this.at));
+      return;
+    }
+    const { length } = kept;
+    this.room(length);
+    const { buffer } = this;
+    let { at } = this;
+    // By hand: a call into C++ costs more than these few bytes.
+    buffer[at++] = tag;
+    for (let i = 1; i < length; i++) buffer[at++] = kept[i]!;
+    this.at = at;
+  }
+
   string(tag: number, text: string): void {
     const { length } = text;
     // A code unit takes up to three bytes. Beyond a page that would triple the buffer, so there it is counted.
@@ -129,6 +160,14 @@ export class ProtoWriter {
     const start = this.open(length);
     this.at += this.buffer.write(text, start, 'utf8');
     this.close(start, length);
+  }
+
+  /** Bytes as they are, without a tag. */
+  copy(bytes: Uint8Array, start: number, end: number): void {
+    if (end <= start) return;
+    this.room(end - start);
+    this.buffer.set(bytes.subarray(start, end), this.at);
+    this.at += end - start;
   }
 
   bytes(tag: number, bytes: Uint8Array): void {

@@ -43,6 +43,8 @@ export interface SealingConfig {
   readonly backend: OtlpClientConfig | undefined;
   /** Directory of the archive, or undefined. */
   readonly archiveDirectory: string | undefined;
+  /** Days that archived segments stay on the local disk; undefined for ever. */
+  readonly localDays: number | undefined;
   /** Bucket of the archive, or undefined. */
   readonly archiveS3: S3ArchiveConfig | undefined;
 }

@@ -5,7 +5,8 @@
  * Proves nothing: the copy in a backend can be edited there, only the sealed record can be verified.
  */
 import { LogError } from '../log/errors.ts';
-import { FIXED32, FieldCursor, LEN, varintByteLength, writeVarint } from '../log/wire.ts';
+import { FIXED32, FieldCursor, LEN } from '../log/wire.ts';
+import { ProtoWriter } from './proto-writer.ts';
 
 /** How the entries of a record came in, as its header says. */
 export type EntrySource = 'in-process' | 'direct' | 'collector';
@@ -30,7 +31,7 @@ export interface ReferencedEntries {
 }
 
 /** Names that belong to the forwarder: whoever sends them in claims to be sealed by us (DESIGN section 7). */
-const RESERVED_PREFIX: Uint8Array = encodeText('aigov.audit.');
+const RESERVED_PREFIX: Uint8Array = Buffer.from('aigov.audit.');
 const REF_KEY = 'aigov.audit.ref';
 const LEAF_KEY = 'aigov.audit.leaf';
 
@@ -40,6 +41,8 @@ interface MessageType {
   readonly nested?: Readonly<Record<number, MessageType>>;
   /** Set on the span or log record: where the reference goes, and the number of its `flags`. */
   readonly flags?: number;
+  /** True where a span or log record is below: such a message always changes. */
+  readonly leadsToItem?: boolean;
 }
 
 // opentelemetry-proto v1.11.0, resource.proto, common.proto, trace.proto, logs.proto.
@@ -49,11 +52,13 @@ const SPAN: MessageType = {
   attributes: 9,
   nested: { 11: { attributes: 3 }, 13: { attributes: 4 } },
   flags: 16,
+  leadsToItem: true,
 };
-const LOG_RECORD: MessageType = { attributes: 6, flags: 8 };
+const LOG_RECORD: MessageType = { attributes: 6, flags: 8, leadsToItem: true };
 
 function requestOf(item: MessageType): MessageType {
-  return { nested: { 1: { nested: { 1: RESOURCE, 2: { nested: { 1: SCOPE, 2: item } } } } } };
+  const scope: MessageType = { nested: { 1: SCOPE, 2: item }, leadsToItem: true };
+  return { nested: { 1: { nested: { 1: RESOURCE, 2: scope }, leadsToItem: true } } };
 }
 const REQUESTS: Readonly<Record<'traces' | 'logs', MessageType>> = {
   traces: requestOf(SPAN),
@@ -81,82 +86,124 @@ export function withReferences(
       `leaves: ${context.leaves.length} for ${entries.length} entries; give one leaf per entry`,
     );
   }
-  const parts: Uint8Array[] = [];
+  const byteLength = entries.reduce((sum, { length }) => sum + length + REFERENCE_BYTE_LENGTH, 0);
+  const writer = new ProtoWriter(byteLength);
+  /** Where each copy ends. */
+  const ends: number[] = [];
   let unsampledCount = 0;
   let unreadableCount = 0;
   for (const [index, entry] of entries.entries()) {
-    const reference = [
-      encodeAttribute(REF_KEY, `${context.origin}#${context.recordIndex}/${index}`, context.kind),
-      encodeAttribute(
-        LEAF_KEY,
-        Buffer.from(context.leaves[index]!).toString('base64'),
-        context.kind,
-      ),
-    ];
+    const start = writer.at;
+    const copy = new EntryCopy(writer, entry, context, index);
     try {
-      const item = { count: 0, flags: 0 };
-      const copy = rewrite(entry, REQUESTS[context.kind], reference, item);
-      const isSampled = (item.flags & SAMPLED) !== 0;
-      if (item.count !== 1) unreadableCount++;
+      copy.write(REQUESTS[context.kind]);
+      const isSampled = (copy.flags & SAMPLED) !== 0;
+      if (copy.itemCount !== 1) unreadableCount++;
       else if (context.kind === 'traces' && context.source === 'in-process' && !isSampled)
         unsampledCount++;
-      else parts.push(copy);
+      else {
+        ends.push(writer.at);
+        continue;
+      }
     } catch (error) {
       if (!(error instanceof LogError)) throw error;
       unreadableCount++;
     }
+    writer.at = start;
   }
+  const parts = ends.map((end, i) => writer.buffer.subarray(i === 0 ? 0 : ends[i - 1], end));
   return { parts, unsampledCount, unreadableCount };
 }
 
-interface ItemSeen {
-  count: number;
-  flags: number;
+/** What a reference adds to a message at most times: a wrong guess costs a move, nothing else. */
+const REFERENCE_BYTE_LENGTH = 2 * (6 + REF_KEY.length) + 32 + 44;
+
+/** The copy of one entry. */
+class EntryCopy {
+  itemCount = 0;
+  flags = 0;
+  readonly #writer: ProtoWriter;
+  readonly #entry: Uint8Array;
+  readonly #context: ReferenceContext;
+  readonly #index: number;
+
+  constructor(writer: ProtoWriter, entry: Uint8Array, context: ReferenceContext, index: number) {
+    this.#writer = writer;
+    this.#entry = entry;
+    this.#context = context;
+    this.#index = index;
+  }
+
+  /** @throws LogError where the entry is no OTLP */
+  write(request: MessageType): void {
+    const { length } = this.#entry;
+    this.#message(new FieldCursor(this.#entry, 0, length), request, 0, length);
+  }
+
+  /** Copies the message that the cursor is about to walk, in runs of fields that do not change. */
+  #message(cursor: FieldCursor, type: MessageType, start: number, end: number): void {
+    const writer = this.#writer;
+    const entry = this.#entry;
+    let from = start;
+    while (cursor.next()) {
+      const { number, wireType, tagStart, valueStart, valueEnd } = cursor;
+      if (number === type.flags && wireType === FIXED32) this.flags = entry[valueStart]!;
+      if (wireType !== LEN) continue;
+      if (number === type.attributes) {
+        if (!isReserved(cursor, entry)) continue;
+        writer.copy(entry, from, tagStart);
+        from = valueEnd;
+        continue;
+      }
+      const nested = type.nested?.[number];
+      if (nested === undefined) continue;
+      if (!nested.leadsToItem && !holdsReserved(entry, valueStart, valueEnd, nested)) continue;
+      // Fields that hold messages have numbers below 16: a tag of one byte, which the cursor holds to be minimal.
+      writer.copy(entry, from, tagStart + 1);
+      from = valueEnd;
+      const guess = valueEnd - valueStart + (nested.leadsToItem ? REFERENCE_BYTE_LENGTH : 0);
+      const copyStart = writer.open(guess);
+      this.#message(new FieldCursor(entry, valueStart, valueEnd), nested, valueStart, valueEnd);
+      writer.close(copyStart, guess);
+    }
+    writer.copy(entry, from, end);
+    if (type.flags === undefined) return;
+    this.itemCount++;
+    const { origin, recordIndex, leaves } = this.#context;
+    const leaf = Buffer.from(leaves[this.#index]!).toString('base64');
+    this.#attribute(type, REF_KEY, `${origin}#${recordIndex}/${this.#index}`);
+    this.#attribute(type, LEAF_KEY, leaf);
+  }
+
+  /** A KeyValue with a string value; whoever reads it takes the last of a field, wherever it stands. */
+  #attribute(type: MessageType, key: string, value: string): void {
+    const writer = this.#writer;
+    const guess = key.length + value.length + 6;
+    writer.tag(type.attributes! * 8 + LEN);
+    const start = writer.open(guess);
+    writer.name(0x0a, key);
+    writer.tag(0x12);
+    const valueStart = writer.open(value.length + 2);
+    writer.string(0x0a, value);
+    writer.close(valueStart, value.length + 2);
+    writer.close(start, guess);
+  }
 }
 
-/** Rewrites one message; returns `message` itself where nothing in it changes, so that its field is copied whole. */
-function rewrite(
-  message: Uint8Array,
-  type: MessageType,
-  reference: readonly Uint8Array[],
-  item: ItemSeen,
-): Uint8Array {
-  const kept: Uint8Array[] = [];
-  let keptUpTo = 0;
-  const cursor = new FieldCursor(message, 0, message.length);
-  while (cursor.next()) {
-    const { number, wireType, tagStart, valueStart, valueEnd } = cursor;
-    if (number === type.flags && wireType === FIXED32) {
-      item.flags = message[valueStart]!;
-    }
-    if (wireType !== LEN) continue;
-    if (number === type.attributes) {
-      if (!isReserved(message, valueStart, valueEnd)) continue;
-      kept.push(message.subarray(keptUpTo, tagStart));
-      keptUpTo = valueEnd;
-      continue;
-    }
-    const nested = type.nested?.[number];
-    if (nested === undefined) continue;
-    const before = message.subarray(valueStart, valueEnd);
-    const after = rewrite(before, nested, reference, item);
-    if (after === before) continue;
-    // Fields that hold messages have numbers below 16: a tag of one byte, which the cursor holds to be minimal.
-    const tagEnd = tagStart + 1;
-    kept.push(message.subarray(keptUpTo, tagEnd), encodeLength(after.length), after);
-    keptUpTo = valueEnd;
-  }
-  if (type.flags !== undefined) {
-    item.count++;
-    return Buffer.concat([...kept, message.subarray(keptUpTo), ...reference]);
-  }
-  return kept.length === 0 ? message : Buffer.concat([...kept, message.subarray(keptUpTo)]);
-}
-
-/** Whether the KeyValue at `bytes[start, end)` has a reserved key; the last `key` counts, as in every decoder. */
-function isReserved(bytes: Uint8Array, start: number, end: number): boolean {
-  let reserved = false;
+function holdsReserved(bytes: Uint8Array, start: number, end: number, type: MessageType): boolean {
   const cursor = new FieldCursor(bytes, start, end);
+  let isFound = false;
+  while (cursor.next()) {
+    const isAttribute = cursor.number === type.attributes && cursor.wireType === LEN;
+    if (isAttribute && isReserved(cursor, bytes)) isFound = true;
+  }
+  return isFound;
+}
+
+/** Whether the KeyValue that the cursor is at has a reserved key; the last `key` counts, as in every decoder. */
+function isReserved(cursor: FieldCursor, bytes: Uint8Array): boolean {
+  let reserved = false;
+  const around = cursor.enter();
   while (cursor.next()) {
     if (cursor.number !== 1 || cursor.wireType !== LEN) continue;
     reserved = cursor.valueEnd - cursor.valueStart >= RESERVED_PREFIX.length;
@@ -164,29 +211,6 @@ function isReserved(bytes: Uint8Array, start: number, end: number): boolean {
       reserved = bytes[cursor.valueStart + at] === RESERVED_PREFIX[at];
     }
   }
+  cursor.leave(around);
   return reserved;
-}
-
-/** A KeyValue field with a string value, ready to stand at the end of a span or log record. */
-function encodeAttribute(key: string, value: string, kind: 'traces' | 'logs'): Uint8Array {
-  const anyValue = lengthDelimited(1, encodeText(value));
-  const keyValue = Buffer.concat([
-    lengthDelimited(1, encodeText(key)),
-    lengthDelimited(2, anyValue),
-  ]);
-  return lengthDelimited((kind === 'traces' ? SPAN : LOG_RECORD).attributes!, keyValue);
-}
-
-function encodeText(text: string): Uint8Array {
-  return Buffer.from(text);
-}
-
-function lengthDelimited(number: number, value: Uint8Array): Uint8Array {
-  return Buffer.concat([Uint8Array.of(number * 8 + LEN), encodeLength(value.length), value]);
-}
-
-function encodeLength(byteLength: number): Uint8Array {
-  const bytes = new Uint8Array(varintByteLength(byteLength));
-  writeVarint(bytes, 0, byteLength);
-  return bytes;
 }

@@ -20,6 +20,7 @@ import { type PayloadKind, splitRequest } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
 import { equalSources, type RecordSource } from '../log/header.ts';
 import type { Head } from '../log/note.ts';
+import type { HoldEvent } from './holds.ts';
 import { DamagedLogError, type LogWriter, type RecordInDoubt, type Resume } from './log-writer.ts';
 import { causeOf } from './otlp-config.ts';
 import type { SealOutcome } from './pending.ts';
@@ -174,10 +175,11 @@ export class Sealer {
   }
 
   /**
-   * Seals that an archive took a segment, or that a call is about to start; durable when this returns.
-   * @throws Error where the log can not be written now: the archiver asks again, and of a call its journal tells
+   * Seals that an archive took a segment, that a legal hold was placed or released, or that a call is about to start;
+   * durable when this returns.
+   * @throws Error where the log can not be written now: whoever asks, asks again; of a call, its journal tells
    */
-  sealNow(event: ReceiptEvent | IntentEvent): void {
+  sealNow(event: ReceiptEvent | HoldEvent | IntentEvent): void {
     if (this.#writer === undefined || this.#isClosed) throw new Error('the log can not be written');
     try {
       this.#writer.appendControl([event]);

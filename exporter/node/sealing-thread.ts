@@ -23,6 +23,7 @@ import { nodeFiles } from './files.ts';
 import { type Forwarder, openForwarder } from './forward.ts';
 import { beginJournal, removeJournals } from './intents.ts';
 import { endOfRun } from './interrupted.ts';
+import { Keeping } from './keeping.ts';
 import { finishedSegments, openLogFollower } from './log-reader.ts';
 import { DamagedLogError, LogWriter } from './log-writer.ts';
 import { highestNumber, Members, sumCounters } from './members.ts';
@@ -33,8 +34,9 @@ import {
   compareWithArchive,
   openSigner,
   type Place,
+  type SealedEvents,
   StartRefusal,
-  sealedReceipts,
+  sealedEvents,
   takePlace,
 } from './place.ts';
 import {
@@ -89,6 +91,7 @@ class SealingThread {
   #client: OtlpClient | undefined;
   #archive: Archive | undefined;
   #archiver: Archiver | undefined;
+  #keeping: Keeping | undefined;
   #maySign = true;
   #members: Members | undefined;
   #checkpointSize = 0;
@@ -143,7 +146,9 @@ class SealingThread {
     const { signer, keyCreated } = openSigner(config, place);
     const origin = signer.verifier.name;
     this.#archive = await this.#openArchive();
-    const receipts = this.#archive === undefined ? [] : await sealedReceipts(place.dir);
+    // Reads the whole log.
+    const sealed = this.#archive === undefined ? undefined : await sealedEvents(place.dir);
+    const receipts = sealed?.archived.map(({ receipt }) => receipt) ?? [];
     if (this.#archive !== undefined) {
       this.#maySign = await compareWithArchive(place.dir, this.#archive, origin, receipts);
       if (!this.#maySign) this.#compareLater(place.dir, this.#archive, origin, receipts);
@@ -192,7 +197,7 @@ class SealingThread {
     this.#sealer = sealer;
     // What they told is sealed.
     this.#removeJournals(place.dir, run);
-    await this.#openConsumers(place.dir, origin, sealer, receipts);
+    await this.#openConsumers(place.dir, origin, sealer, sealed);
     return { origin, logDirectory: place.dir, run, vkey: signer.vkey, keyCreated };
   }
 
@@ -215,7 +220,7 @@ class SealingThread {
     dir: string,
     origin: string,
     sealer: Sealer,
-    receipts: readonly ReceiptEvent[],
+    sealed: SealedEvents | undefined,
   ): Promise<void> {
     const { backend } = this.#config;
     if (backend !== undefined) {
@@ -238,6 +243,16 @@ class SealingThread {
       });
       this.#forwarder.notify(sealer.size - 1);
     }
+    this.#keeping = new Keeping({
+      dir,
+      origin,
+      archive: this.#archive,
+      sealed,
+      localDays: this.#config.localDays,
+      seal: (event) => sealer.sealNow(event),
+      forwardedTo: () => this.#forwarder?.status().next ?? Number.POSITIVE_INFINITY,
+      onReport: (code, cause) => this.#report(code, cause),
+    });
     if (this.#archive !== undefined) {
       this.#archiver = openArchiver({
         archive: this.#archive,
@@ -254,11 +269,12 @@ class SealingThread {
             readSegmentCheckpoint(nodeFiles, dir, size) ?? readFileSync(join(dir, 'checkpoint'));
           return { size: Number(latin1(bytes).split('\n')[1]), bytes };
         },
-        receipts,
+        receipts: sealed?.archived.map(({ receipt }) => receipt) ?? [],
         onReceipt: (receipt) => {
           // A log that is closed takes no receipt: the next start puts the segment again, finds it, and seals one.
           if (this.#closedSize !== undefined) return;
           sealer.sealNow(receipt);
+          this.#keeping?.received(receipt);
           removeSegmentCheckpoints(nodeFiles, dir, receipt.size);
         },
         onReport: ({ code, cause }) => this.#report(`archive.${code}`, cause),
@@ -363,6 +379,7 @@ class SealingThread {
     // Numbers that a busy or terminated thread has not told of are counted as given out, all the same.
     sealer.count(sumCounters([...this.#counters.values()], highestNumber(this.#meeting)));
     this.#sealer = undefined;
+    this.#keeping?.close();
     const isDurable = sealer.close(this.#interrupted.slice(0, INTERRUPTED_COUNT_MAX));
     if (isDurable && this.#checkpointSize === sealer.size) this.#closedSize = sealer.size;
     // A crash before this line: the next start finds the run closed, and the journals of no interest.

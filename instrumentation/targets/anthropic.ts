@@ -9,8 +9,8 @@ import { eventsHook, methodHook, requestHook, watchApiClient } from '../api-clie
 import { AnswerOutput, canonicalJson, valueOutput } from '../content.ts';
 import { type Answer, type InvocationStart, property } from '../invocation.ts';
 import type { Target } from '../target.ts';
-import { type Field, fieldsOf, indexOf, listOf, textOf, without } from './openai-common.ts';
 import { serverOf } from './server.ts';
+import { type Field, fieldsOf, indexOf, listOf, textOf, without } from './values.ts';
 
 const NAME = '@anthropic-ai/sdk';
 

@@ -8,7 +8,7 @@ import * as names from '../../semconv/index.ts';
 import { AnswerOutput, canonicalJson, SequenceOutput, valueOutput } from '../content.ts';
 import { type Answer, property } from '../invocation.ts';
 import { guard } from '../settings.ts';
-import { type Field, fieldsOf, indexOf, listOf, textOf } from './openai-common.ts';
+import { type Field, fieldsOf, indexOf, listOf, textOf } from './values.ts';
 
 const USAGE: readonly Field[] = [
   ['usage.inputTokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],

@@ -19,8 +19,8 @@ import { channelOf, listen, type Target } from '../target.ts';
 import { sdkErrorEnding, watchCall } from '../watch.ts';
 import { MessageAnswer } from './anthropic.ts';
 import { BodyAnswer, ConverseAnswer, jsonOf, partsOf } from './bedrock-answer.ts';
-import { type Field, fieldsOf, listOf, textOf, without } from './openai-common.ts';
 import { serverOf } from './server.ts';
+import { type Field, fieldsOf, listOf, textOf, without } from './values.ts';
 
 const NAME = '@aws-sdk/client-bedrock-runtime';
 
@@ -93,7 +93,7 @@ function send(next: Next, context: unknown, args: unknown): Promise<unknown> {
     },
     succeeded: (result) => {
       const output = property(result, 'output');
-      tell(property(output, '$metadata'));
+      guard('bedrock.answer', () => tell(property(output, '$metadata')));
       const stream = property(output, 'stream') ?? property(output, 'body');
       if (isStream && typeof stream === 'object' && stream !== null) {
         watchIterable(stream, Symbol.asyncIterator, invocation, {

@@ -7,7 +7,7 @@ import type { Attributes } from '@opentelemetry/api';
 import * as names from '../../semconv/index.ts';
 import { AnswerOutput, canonicalJson, valueOutput } from '../content.ts';
 import { type Answer, property } from '../invocation.ts';
-import { fieldsOf, indexOf, listOf, textOf } from './openai-common.ts';
+import { fieldsOf, indexOf, listOf, textOf } from './values.ts';
 
 /** The plan of a call of tools comes after all other reasoning. */
 const PLAN_ORDER = 4096;

@@ -11,8 +11,8 @@ import { type Answer, property } from '../invocation.ts';
 import type { CallMessage, Hook, Target } from '../target.ts';
 import { ValueAnswer } from '../watch.ts';
 import { CohereChatAnswer, usageOf } from './cohere-answer.ts';
-import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './openai-common.ts';
 import { serverOf } from './server.ts';
+import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './values.ts';
 
 const NAME = 'cohere-ai';
 /** Where the package goes unless it is told otherwise. */

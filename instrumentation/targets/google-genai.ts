@@ -10,8 +10,8 @@ import { AnswerOutput, canonicalJson, valueOutput } from '../content.ts';
 import { type Answer, property } from '../invocation.ts';
 import type { CallMessage, Hook, Target } from '../target.ts';
 import { ValueAnswer } from '../watch.ts';
-import { type Field, fieldsOf, indexOf, listOf, textOf, without } from './openai-common.ts';
 import { serverOf } from './server.ts';
+import { type Field, fieldsOf, indexOf, listOf, textOf, without } from './values.ts';
 
 const NAME = '@google/genai';
 

@@ -16,14 +16,14 @@ import {
   property,
   type Signals,
   startInvocation,
-  watchIterator,
 } from '../invocation.ts';
 import { guard } from '../settings.ts';
+import { watchIterator } from '../streams.ts';
 import { channelOf, listen, type Target } from '../target.ts';
 import { ToolAnswer, toolStart } from '../tool.ts';
 import { runWithin, sdkErrorEnding, ValueAnswer, watchCall, watchHooked } from '../watch.ts';
 import { LangchainAnswer, messageOf } from './langchain-answer.ts';
-import { type Field, fieldsOf, listOf, textOf, without } from './openai-common.ts';
+import { type Field, fieldsOf, listOf, textOf, without } from './values.ts';
 
 const NAME = '@langchain/core';
 
@@ -160,7 +160,7 @@ function callModel(
   isChat: boolean,
 ): unknown {
   const isStream = name !== '_generate';
-  const signals = signalsOf(args[1]);
+  const signals = guard('langchain.signals', () => signalsOf(args[1])) ?? [];
   const invocation = guard('langchain.start', () =>
     startCall(model, args[0], args[1], isChat, isStream),
   );

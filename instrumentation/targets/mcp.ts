@@ -10,7 +10,7 @@ import { guard } from '../settings.ts';
 import type { Target } from '../target.ts';
 import { ToolAnswer, toolStart } from '../tool.ts';
 import { sdkErrorEnding, watchHooked } from '../watch.ts';
-import { textOf } from './openai-common.ts';
+import { textOf } from './values.ts';
 
 const SDK = '@modelcontextprotocol/sdk';
 const CLIENT = '@modelcontextprotocol/client';

@@ -13,8 +13,8 @@ import type { CallMessage, Target } from '../target.ts';
 import { ValueAnswer } from '../watch.ts';
 import { watchWebStream } from '../web-stream.ts';
 import { ChatAnswer } from './openai-chat.ts';
-import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './openai-common.ts';
 import { serverOf } from './server.ts';
+import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './values.ts';
 
 const NAME = '@mistralai/mistralai';
 

@@ -11,8 +11,8 @@ import { AnswerOutput, canonicalJson, valueOutput } from '../content.ts';
 import { type Answer, type InvocationStart, property } from '../invocation.ts';
 import type { CallMessage, Hook, Target } from '../target.ts';
 import { ValueAnswer } from '../watch.ts';
-import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './openai-common.ts';
 import { serverOf } from './server.ts';
+import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './values.ts';
 
 const NAME = 'ollama';
 /** The conventions have no name for it. */

@@ -11,7 +11,7 @@ import { pipeline } from 'node:stream/promises';
 import { SpanKind } from '@opentelemetry/api';
 import * as names from '../../semconv/index.ts';
 import { property, startInvocation } from '../invocation.ts';
-import { countProblem, guard } from '../settings.ts';
+import { countProblem, guard, onSettled } from '../settings.ts';
 import { channelOf, listen, type Target } from '../target.ts';
 import { ValueAnswer, watchHooked } from '../watch.ts';
 
@@ -99,6 +99,7 @@ function modelOf(given: unknown): LocalModel {
   const name =
     typeof given === 'string' ? basename(given).replace(/\.(?:onnx|ort)$/, '') : undefined;
   const model: LocalModel = { name, digest: undefined };
+  const fail = (): void => countProblem('onnxruntime.digest');
   guard('onnxruntime.digest', () => {
     const hash = createHash('sha256');
     if (given instanceof Uint8Array && given.byteLength <= BYTE_LENGTH_MAX) {
@@ -106,18 +107,24 @@ function modelOf(given: unknown): LocalModel {
     } else if (typeof given === 'string' && statSync(given).size <= BYTE_LENGTH_MAX) {
       model.digest = `sha256:${hash.update(readFileSync(given)).digest('hex')}`;
     } else if (typeof given === 'string') {
-      void pipeline(createReadStream(given), hash).then(
+      const hashed = pipeline(createReadStream(given), hash);
+      onSettled(
+        'onnxruntime.digest',
+        hashed,
         () => {
           model.digest = `sha256:${hash.digest('hex')}`;
         },
-        () => countProblem('onnxruntime.digest'),
+        fail,
       );
     } else if (given instanceof Uint8Array) {
-      void crypto.subtle.digest('SHA-256', given as Uint8Array<ArrayBuffer>).then(
+      const hashed = crypto.subtle.digest('SHA-256', given as Uint8Array<ArrayBuffer>);
+      onSettled(
+        'onnxruntime.digest',
+        hashed,
         (bytes) => {
           model.digest = `sha256:${Buffer.from(bytes).toString('hex')}`;
         },
-        () => countProblem('onnxruntime.digest'),
+        fail,
       );
     }
   });

@@ -20,7 +20,7 @@ import { replace, watchIterable } from '../streams.ts';
 import { channelOf, listen, type Target } from '../target.ts';
 import { ToolAnswer, toolStart } from '../tool.ts';
 import { runWithin, sdkErrorEnding, ValueAnswer, watchCall, watchHooked } from '../watch.ts';
-import { type Field, fieldsOf, listOf, textOf } from './openai-common.ts';
+import { type Field, fieldsOf, listOf, textOf } from './values.ts';
 
 const NAME = '@openai/agents-core';
 
@@ -110,13 +110,15 @@ function subscribe(): void {
 /** A streamed run goes on after its result was given out; it says itself when it is done. */
 function watchRun(result: object, invocation: Invocation, signals: Signals): void {
   replace(result, '_done', (original, self, args) => {
-    const isCancelled = property(self, 'cancelled') === true;
-    if (isCancelled) invocation.end({ completion: 'aborted', detail: 'signal' });
-    else invocation.endWhole(self);
+    guard('agents.done', () => {
+      const isCancelled = property(self, 'cancelled') === true;
+      if (isCancelled) invocation.end({ completion: 'aborted', detail: 'signal' });
+      else invocation.endWhole(self);
+    });
     return original.apply(self, args);
   });
   replace(result, '_raiseError', (original, self, args) => {
-    invocation.end(sdkErrorEnding(args[0], signals));
+    guard('agents.error', () => invocation.endError(args[0], signals, sdkErrorEnding));
     return original.apply(self, args);
   });
 }
@@ -139,18 +141,19 @@ function watchModel(model: object): void {
 }
 
 function callModel(method: Method, model: unknown, args: unknown[], isStream: boolean): unknown {
-  const signals = signalsOf(args[0]);
+  const signals = guard('agents.signals', () => signalsOf(args[0])) ?? [];
   const invocation = guard('agents.start', () => startCall(model, args[0], isStream, signals));
   if (invocation === undefined) return method.apply(model, args);
   if (isStream) {
     const stream = runWithin(invocation, () => method.apply(model, args));
-    if (typeof stream === 'object' && stream !== null) {
+    guard('agents.stream', () => {
+      if (typeof stream !== 'object' || stream === null) return;
       watchIterable(stream, Symbol.asyncIterator, invocation, {
         signals,
         errorEnding: sdkErrorEnding,
         run: (work) => runWithin(invocation, work),
       });
-    }
+    });
     return stream;
   }
   return watchCall(invocation, () => method.apply(model, args), {

@@ -8,7 +8,7 @@ import * as names from '../../semconv/index.ts';
 import { chatMessages } from '../../semconv/messages.ts';
 import { AnswerOutput, valueOutput } from '../content.ts';
 import { type Answer, type InvocationStart, property } from '../invocation.ts';
-import { type Field, fieldsOf, indexOf, listOf, textOf, without } from './openai-common.ts';
+import { type Field, fieldsOf, indexOf, listOf, textOf, without } from './values.ts';
 
 /** Parameters of this interface, and of the one before it. */
 export const PARAMETERS: readonly Field[] = [

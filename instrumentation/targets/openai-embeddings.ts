@@ -8,7 +8,7 @@ import * as names from '../../semconv/index.ts';
 import type { Described } from '../api-client.ts';
 import { property } from '../invocation.ts';
 import { ValueAnswer } from '../watch.ts';
-import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './openai-common.ts';
+import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './values.ts';
 
 const PARAMETERS: readonly Field[] = [
   ['model', names.ATTR_GEN_AI_REQUEST_MODEL, 'string'],

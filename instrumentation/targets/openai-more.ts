@@ -11,7 +11,7 @@ import { property } from '../invocation.ts';
 import { currentSettings } from '../settings.ts';
 import { ValueAnswer } from '../watch.ts';
 import { ChatAnswer, PARAMETERS } from './openai-chat.ts';
-import { fieldsOf, indexOf, listOf, textOf, userMessages, without } from './openai-common.ts';
+import { fieldsOf, indexOf, listOf, textOf, userMessages, without } from './values.ts';
 
 /** What does not configure the model: the content, how the answer is delivered, and whom it is for. */
 const NOT_CONFIGURATION: ReadonlySet<string> = new Set([

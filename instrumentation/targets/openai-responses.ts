@@ -8,7 +8,7 @@ import * as names from '../../semconv/index.ts';
 import { chatMessages } from '../../semconv/messages.ts';
 import { AnswerOutput, canonicalJson, type PartType, valueOutput } from '../content.ts';
 import { type Answer, type InvocationStart, property } from '../invocation.ts';
-import { codeOf, type Field, fieldsOf, indexOf, listOf, textOf, without } from './openai-common.ts';
+import { codeOf, type Field, fieldsOf, indexOf, listOf, textOf, without } from './values.ts';
 
 const PARAMETERS: readonly Field[] = [
   ['model', names.ATTR_GEN_AI_REQUEST_MODEL, 'string'],

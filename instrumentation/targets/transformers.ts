@@ -10,7 +10,7 @@ import { guard } from '../settings.ts';
 import { channelOf, listen, type Target } from '../target.ts';
 import { ValueAnswer, watchCall } from '../watch.ts';
 import { modelOfSession, withinModel } from './onnxruntime.ts';
-import { textOf } from './openai-common.ts';
+import { textOf } from './values.ts';
 
 const NAME = '@huggingface/transformers';
 const FILE = 'dist/transformers.node';

@@ -8,7 +8,7 @@ import * as names from '../../semconv/index.ts';
 import { AnswerOutput, type PartType } from '../content.ts';
 import { type Answer, property } from '../invocation.ts';
 import { sdkErrorEnding } from '../watch.ts';
-import { type Field, fieldsOf, listOf, textOf } from './openai-common.ts';
+import { type Field, fieldsOf, listOf, textOf } from './values.ts';
 
 const RESPONSE: readonly Field[] = [
   ['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],

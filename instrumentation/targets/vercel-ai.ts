@@ -10,8 +10,9 @@ import { hide, type Invocation, property, type Signals, startInvocation } from '
 import { countProblem, guard } from '../settings.ts';
 import { channelOf, listen, type Target } from '../target.ts';
 import { ToolAnswer, toolStart } from '../tool.ts';
-import { sdkErrorEnding, ValueAnswer, watchCall, watchHooked, watchReadable } from '../watch.ts';
-import { type Field, fieldsOf, listOf, textOf, without } from './openai-common.ts';
+import { sdkErrorEnding, ValueAnswer, watchCall, watchHooked } from '../watch.ts';
+import { watchReadable } from '../web-stream.ts';
+import { type Field, fieldsOf, listOf, textOf, without } from './values.ts';
 import { LanguageAnswer } from './vercel-ai-answer.ts';
 
 const NAME = 'ai';

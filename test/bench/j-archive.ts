@@ -16,7 +16,7 @@ import { nodeFiles } from '../../exporter/node/files.ts';
 import { generateKeyPem, parseSigner } from '../../exporter/node/keys.ts';
 import { finishedSegments } from '../../exporter/node/log-reader.ts';
 import { LogWriter } from '../../exporter/node/log-writer.ts';
-import { ACCESS_KEY, type S3Server, SECRET_KEY, SERVERS } from '../e2e/s3.ts';
+import { beOwner, type S3Server, SERVERS } from '../e2e/s3.ts';
 import { killAll } from '../e2e/services.ts';
 import { decodeOtlp } from '../support/otlp-backend.ts';
 import { type Bench, interleaved, type Row, row, runBenches } from './support/bench.ts';
@@ -148,8 +148,7 @@ export const archive: Bench = {
       say(`not run: ${kind?.lacks}`);
       return [];
     }
-    process.env.AWS_ACCESS_KEY_ID = ACCESS_KEY;
-    process.env.AWS_SECRET_ACCESS_KEY = SECRET_KEY;
+    beOwner();
     const server = await kind.start(dir('store'));
     try {
       say('writing the log');
@@ -185,7 +184,7 @@ function rowsOf(
   return [
     row({
       id: 'J.rate',
-      what: `segments of 16 MiB with a checkpoint each, put once, locked, the lock read back`,
+      what: 'segments of 2 MiB with a checkpoint each, put once, locked, the lock read back',
       unit: 'MB/s',
       values: archived,
       floor: plain,

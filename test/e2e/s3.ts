@@ -3,16 +3,22 @@
  * Two real S3 servers with Object Lock, each a process of its own, with a bucket made as an archive needs it. What they
  * do otherwise than Amazon's is told beside each, and held by s3.test.ts.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { CreateBucketCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3';
 import type { S3ArchiveConfig } from '../../exporter/node/archive-config.ts';
 import { readConfig } from '../../exporter/node/config.ts';
 import { freePorts, type Service, service } from './services.ts';
 import { goVersion, motoPython, pythonVersion, versitygwBinary } from './tools.ts';
 
-export const ACCESS_KEY = 'sealspan';
-export const SECRET_KEY = 'sealspan-e2e';
+const ACCESS_KEY = 'sealspan';
+const SECRET_KEY = 'sealspan-e2e';
+
+export interface Credentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+}
 
 export interface S3Server extends Service {
   readonly endpoint: string;
@@ -20,6 +26,13 @@ export interface S3Server extends Service {
   readonly client: S3Client;
   /** Makes a bucket with Object Lock. */
   makeBucket(name: string): Promise<void>;
+  /**
+   * Makes credentials that may do nothing in a bucket but these actions. Undefined for a server whose credentials all may
+   * do everything.
+   */
+  readonly makeUser:
+    | ((bucket: string, actions: readonly string[]) => Promise<Credentials>)
+    | undefined;
   /** Settings of an archive there. */
   archive(bucket: string, prefix?: string): S3ArchiveConfig;
 }
@@ -36,8 +49,8 @@ const VERSITYGW: S3ServerKind = {
   lacks: goVersion() === undefined ? '`go` is missing' : undefined,
   start: async (dir) => {
     const [port = 0] = await freePorts(1);
-    const [data, versions] = [join(dir, 'data'), join(dir, 'versions')];
-    for (const path of [data, versions]) mkdirSync(path, { recursive: true });
+    const [data, versions, users] = [join(dir, 'data'), join(dir, 'versions'), join(dir, 'users')];
+    for (const path of [data, versions, users]) mkdirSync(path, { recursive: true });
     const options = [
       '--port',
       `127.0.0.1:${port}`,
@@ -45,9 +58,21 @@ const VERSITYGW: S3ServerKind = {
       '/health',
       '--quiet',
       '--keep-alive',
+      '--iam-dir',
+      users,
     ];
     return serverOf(
       port,
+      (userName) => {
+        const secret = `${userName}-secret`;
+        const root = ['-a', ACCESS_KEY, '-s', SECRET_KEY, '-er', `http://127.0.0.1:${port}`];
+        const user = ['create-user', '-a', userName, '-s', secret, '-r', 'user'];
+        const ended = spawnSync(versitygwBinary(), ['admin', ...root, ...user], {
+          encoding: 'utf8',
+        });
+        if (ended.status !== 0) throw new Error(ended.stderr);
+        return secret;
+      },
       service({
         name: 'versitygw',
         dir,
@@ -68,6 +93,7 @@ const MOTO: S3ServerKind = {
     const [port = 0] = await freePorts(1);
     return serverOf(
       port,
+      undefined,
       service({
         name: 'moto',
         dir,
@@ -82,7 +108,18 @@ const MOTO: S3ServerKind = {
 
 export const SERVERS: readonly S3ServerKind[] = [VERSITYGW, MOTO];
 
-async function serverOf(port: number, started: Service): Promise<S3Server> {
+/** Has the clients in this process, and those that it starts, write as the owner of the buckets. */
+export function beOwner(): void {
+  process.env.AWS_ACCESS_KEY_ID = ACCESS_KEY;
+  process.env.AWS_SECRET_ACCESS_KEY = SECRET_KEY;
+}
+
+/** @param newUser makes a user and returns the secret key */
+async function serverOf(
+  port: number,
+  newUser: ((userName: string) => string) | undefined,
+  started: Service,
+): Promise<S3Server> {
   const endpoint = `http://127.0.0.1:${port}`;
   await started.start();
   const credentials = { accessKeyId: ACCESS_KEY, secretAccessKey: SECRET_KEY };
@@ -96,6 +133,22 @@ async function serverOf(port: number, started: Service): Promise<S3Server> {
         new CreateBucketCommand({ Bucket: name, ObjectLockEnabledForBucket: true }),
       );
     },
+    makeUser:
+      newUser &&
+      (async (bucket, Action) => {
+        const accessKeyId = `user-of-${bucket}`;
+        const secretAccessKey = newUser(accessKeyId);
+        const Resource = [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`];
+        const Statement = Resource.map((one, at) => ({
+          Effect: 'Allow',
+          Principal: { AWS: [accessKeyId] },
+          Action: Action.filter((action) => action.startsWith('s3:List') === (at === 0)),
+          Resource: [one],
+        })).filter((statement) => statement.Action.length > 0);
+        const Policy = JSON.stringify({ Version: '2012-10-17', Statement });
+        await client.send(new PutBucketPolicyCommand({ Bucket: bucket, Policy }));
+        return { accessKeyId, secretAccessKey };
+      }),
     archive: (bucket, prefix) => {
       const s3 = { bucket, prefix, endpoint, pathStyle: true };
       const { archiveS3 } = readConfig({}, { archive: { s3 } });

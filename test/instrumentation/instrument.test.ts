@@ -3,49 +3,26 @@
  * Goal: a client that is watched by hand behaves as without us, and leaves the spans that hooks would have left.
  * Method: the application of all cases, run bare, with hooks, and with each client watched by hand; then all is compared.
  */
-import { execFile } from 'node:child_process';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import OpenAI from 'openai';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { instrument } from '../../instrumentation/instrument.ts';
 import { instrumentationStats } from '../../instrumentation/settings.ts';
+import { type Run, runApp } from '../sdks/support/matrix.ts';
 import { startFakeOpenai } from '../support/fake-openai.ts';
 import type { Recorded } from './support/recorder.ts';
 
-interface Run {
-  readonly outcomes: Readonly<Record<string, unknown>>;
-  readonly spans: Readonly<Record<string, readonly Recorded[]>>;
-  readonly report: {
-    readonly stats: { readonly open: number; readonly problems: Readonly<Record<string, number>> };
-  };
-}
-
-const here = dirname(fileURLToPath(import.meta.url));
-const root = join(here, '../..');
 const FOLDERS: Readonly<Record<string, string>> = {
-  6: join(root, 'test/apps/openai-6/node_modules/openai'),
-  7: join(root, 'node_modules/openai'),
+  6: '../apps/openai-6',
+  7: '../instrumentation/support',
 };
-
-async function run(major: string, env?: Readonly<Record<string, string>>): Promise<Run> {
-  const provider = await startFakeOpenai();
-  try {
-    const preload = env === undefined ? [] : ['--import', join(here, 'support/preload.ts')];
-    const { stdout } = await promisify(execFile)(
-      process.execPath,
-      [
-        ...['--expose-gc', '--no-warnings', ...preload, join(here, 'support/openai-app.ts')],
-        ...[FOLDERS[major] ?? '', 'esm', provider.url],
-      ],
-      { env: { PATH: process.env.PATH, ...env }, cwd: root, maxBuffer: 2 ** 26 },
-    );
-    return JSON.parse(stdout) as Run;
-  } finally {
-    await provider.close();
-  }
-}
+const APP = {
+  target: 'openai',
+  app: '../../instrumentation/support/openai-cases.ts',
+  startProvider: startFakeOpenai,
+  ends: {},
+};
+const run = (major: string, env?: Readonly<Record<string, string>>): Promise<Run> =>
+  runApp(APP, { folder: FOLDERS[major] ?? '' }, 'esm', env);
 
 /** What does not depend on the run: no ids, ports and times. */
 const shown = (spans: readonly Recorded[] | undefined) =>

@@ -14,14 +14,13 @@ import {
   COMPLETE,
   errorEnding,
   type Invocation,
-  type IteratorWatch,
   startInvocation,
   UNREAD,
-  watchIterator,
   whenCollected,
 } from '../../instrumentation/invocation.ts';
 import { governedModel } from '../../instrumentation/model.ts';
 import { configureInstrumentation, instrumentationStats } from '../../instrumentation/settings.ts';
+import { type IteratorWatch, watchIterator } from '../../instrumentation/streams.ts';
 import { ended, recorder } from './support/recorder.ts';
 
 setFlagsFromString('--expose-gc');

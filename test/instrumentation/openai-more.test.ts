@@ -62,6 +62,7 @@ const NO_DECISIONS = { absent: 'this version has no decisions' };
 
 describeMatrix({
   target: 'openai',
+  columns: { 'openai completions': '' },
   versions: [
     { version: '7.57.0', folder: '../instrumentation/support', formats: ['esm', 'cjs'] },
     {
@@ -82,6 +83,7 @@ describeMatrix({
     'tool call': NO_TOOLS,
     'stream of a tool call': NO_TOOLS,
     'stream that reports an error': 'error overloaded',
+    parse: { absent: 'text completions have no such helper' },
     'completions: with parameters': 'complete',
     'completions: stream of two prompts': 'complete',
     'completions: stream of two prompts, left after the first': 'aborted break',

@@ -1,69 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Goal: `openai` 6 and 7 behave with our hooks as without, and each call of a model leaves one span that says how it ended.
- * Method: the same application, run with and without hooks under both module systems against a provider that fails in all
- * the ways real ones do; then all it saw is compared, and all its spans are compared with a table.
+ * Goal: chat completions and responses of `openai` 6 and 7 behave with our hooks as without, and each call leaves one span that
+ * says how it ended. Method: the matrix of the other SDKs, with the cases of this one's own.
  */
-import { execFile } from 'node:child_process';
-import { createHmac } from 'node:crypto';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { expect } from 'vitest';
+import { describeMatrix, digest, hmac } from '../sdks/support/matrix.ts';
+import { STAINLESS_ENDS } from '../sdks/support/stainless-cases.ts';
 import { startFakeOpenai } from '../support/fake-openai.ts';
-import type { Recorded } from './support/recorder.ts';
-
-interface Run {
-  readonly outcomes: Readonly<Record<string, unknown>>;
-  readonly spans: Readonly<Record<string, readonly Recorded[]>>;
-  readonly report: {
-    readonly coverage: readonly { readonly target: string }[];
-    readonly stats: { readonly open: number; readonly problems: Readonly<Record<string, number>> };
-    readonly started: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-  };
-}
-
-const here = dirname(fileURLToPath(import.meta.url));
-const root = join(here, '../..');
-const folders: Readonly<Record<string, string>> = {
-  6: join(root, 'test/apps/openai-6/node_modules/openai'),
-  7: join(root, 'node_modules/openai'),
-};
-const versions: Readonly<Record<string, string>> = { 6: '6.49.0', 7: '7.57.0' };
-const RUN_MS = 120_000;
-
-/** Runs the application in a process of its own, against a provider of its own. */
-async function run(
-  major: string,
-  format: string,
-  env?: Readonly<Record<string, string>>,
-): Promise<Run> {
-  const provider = await startFakeOpenai();
-  try {
-    const preload = env === undefined ? [] : ['--import', join(here, 'support/preload.ts')];
-    const args = ['--expose-gc', '--no-warnings', ...preload, join(here, 'support/openai-app.ts')];
-    const { stdout } = await promisify(execFile)(
-      process.execPath,
-      [...args, folders[major] ?? '', format, provider.url],
-      // The hooks look for packages from the program upwards; a proxy would see the requests of the test.
-      { env: { PATH: process.env.PATH, ...env }, cwd: root, maxBuffer: 2 ** 26, timeout: RUN_MS },
-    );
-    return JSON.parse(stdout) as Run;
-  } finally {
-    await provider.close();
-  }
-}
-
-const KEY = new Uint8Array(32).fill(7);
-
-/** The digest as its definition says, computed here anew. */
-function hmac(text: string): string {
-  return createHmac('sha256', KEY).update(text).digest('hex');
-}
-
-function digest(text: string): string {
-  return `hmac-sha256:${hmac(text)}`;
-}
 
 const TEXT = 'Grüß dich 👋';
 const ARGUMENTS = '{"city":"Köln"}';
@@ -220,7 +163,7 @@ const WHOLE: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     ...STREAMED,
     'gen_ai.response.time_to_first_chunk': expect.any(Number),
     ...answered('gpt-fake'),
-    ...output(said('Grüß'), length('Grüß')),
+    ...output(said(TEXT), length(TEXT)),
     'aigov.invocation.completion': 'aborted',
     'aigov.invocation.detail': 'break',
   }),
@@ -244,7 +187,7 @@ const WHOLE: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     'aigov.invocation.completion': 'error',
     'error.type': '500',
     'http.response.status_code': 500,
-    'http.request.resend_count': 2,
+    'http.request.resend_count': 1,
   }),
   'chat: asResponse': chat('gpt-fake', model('gpt-fake'), {
     ...absent('not_observed'),
@@ -288,183 +231,59 @@ const WHOLE: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   }),
 };
 
-/** How each case ends: terminal state, detail, error type. */
-const ENDS: Readonly<Record<string, readonly (string | undefined)[]>> = {
-  'chat: plain': ['complete'],
-  'chat: with parameters': ['complete'],
-  'chat: tool call': ['complete'],
-  'chat: awaited twice': ['complete'],
-  'chat: not JSON': ['complete'],
-  'chat: 400': ['error', undefined, '400'],
-  'chat: 500 after retries': ['error', undefined, '500'],
-  'chat: good after retries': ['complete'],
-  'chat: timeout': ['error', 'timeout', 'timeout'],
-  'chat: no connection': ['error', 'connection', 'ECONNREFUSED'],
-  'chat: aborted by signal': ['aborted', 'signal'],
-  'chat: aborted before': ['aborted', 'signal'],
-  'chat: timed out by signal': ['error', 'timeout', 'timeout'],
-  'chat: no body': ['error', undefined, 'TypeError'],
-  'chat: asResponse': ['complete', 'raw_response'],
-  'chat: asResponse of a stream': ['complete', 'raw_response'],
-  'chat: asResponse of an error': ['error', undefined, '400'],
-  'chat: withResponse': ['complete'],
-  'chat: withResponse of a stream': ['complete'],
-  'chat: asResponse, then the answer': ['complete'],
-  'chat: parse': ['complete'],
-  'chat: parse of a cut answer': ['complete'],
-  'chat: parse withResponse': ['complete'],
-  'chat: parse asResponse': ['complete', 'raw_response'],
-  'chat: stream': ['complete'],
-  'chat: stream of two choices': ['complete'],
-  'chat: stream of a tool call': ['complete'],
-  'chat: stream broken off': ['aborted', 'break'],
-  'chat: stream broken off after the finish reason': ['complete'],
-  'chat: stream with a throwing reader': ['aborted', 'break'],
-  'chat: stream ends early': ['error', 'truncated', 'truncated'],
-  'chat: stream without a finish reason': ['complete'],
-  'chat: stream whose connection dies': ['error', 'connection', 'UND_ERR_SOCKET'],
-  'chat: stream that reports an error': ['error', undefined, 'overloaded'],
-  'chat: stream aborted by its controller': ['aborted', 'signal'],
-  'chat: stream aborted by signal': ['aborted', 'signal'],
-  'chat: stream aborted before it is read': ['aborted', 'signal'],
-  'chat: stream read twice': ['complete'],
-  'chat: stream read by hand': ['aborted', 'break'],
-  'chat: stream through tee': ['complete'],
-  'chat: stream through toReadableStream': ['complete'],
-  'chat: stream helper': ['complete'],
-  'chat: stream helper with tools': ['complete'],
-  'chat: stream helper aborted': ['aborted', 'signal'],
-  'chat: stream never read': ['abandoned', 'unread'],
-  'chat: stream half read': ['abandoned'],
-  'chat: never awaited': ['abandoned', 'unread'],
-  'chat: never awaited and 400': ['error', undefined, '400'],
-  'responses: plain': ['complete'],
-  'responses: tool call': ['complete'],
-  'responses: cut short': ['complete'],
-  'responses: failed': ['error', undefined, 'server_error'],
-  'responses: 400': ['error', undefined, '400'],
-  'responses: withResponse': ['complete'],
-  'responses: parse': ['complete'],
-  'responses: stream': ['complete'],
-  'responses: stream of a tool call': ['complete'],
-  'responses: stream cut short': ['complete'],
-  'responses: stream ends early': ['error', 'truncated', 'truncated'],
-  'responses: stream whose connection dies': ['error', 'connection', 'UND_ERR_SOCKET'],
-  'responses: stream that reports an error': ['error', undefined, 'server_error'],
-  'responses: stream broken off': ['aborted', 'break'],
-  'responses: stream helper': ['complete'],
-};
+const withPrefix = (prefix: string, ends: Readonly<Record<string, string>>) =>
+  Object.fromEntries(Object.entries(ends).map(([name, end]) => [`${prefix}${name}`, end]));
 
-const ours = (spans: readonly Recorded[] = []) => spans.filter(({ scope }) => scope === 'sealspan');
-const bare = new Map<string, Promise<Run>>();
-
-describe.each([
-  ['6', 'esm', 'sync'],
-  ['6', 'cjs', 'sync'],
-  ['7', 'esm', 'sync'],
-  ['7', 'cjs', 'sync'],
-  ['7', 'esm', 'async'],
-  ['7', 'cjs', 'async'],
-])('openai %s, %s, %s hooks', (major, format, loader) => {
-  let hooked: Run;
-  let plain: Run;
-  beforeAll(async () => {
-    const key = `${major} ${format}`;
-    const known = bare.get(key) ?? run(major, format);
-    bare.set(key, known);
-    [hooked, plain] = await Promise.all([run(major, format, { LOADER: loader }), known]);
-  }, RUN_MS);
-
-  it('lets the application see what it sees without hooks', () => {
-    expect(hooked.outcomes).toEqual(plain.outcomes);
-  });
-
-  it('ends each call once, in the state it ended in', () => {
-    const ends = Object.entries(hooked.spans).flatMap(([name, spans]) =>
-      ours(spans).map(({ attributes }) => [
-        name,
-        [
-          attributes['aigov.invocation.completion'],
-          attributes['aigov.invocation.detail'],
-          attributes['error.type'],
-        ],
-      ]),
-    );
-    const expected = Object.entries(ENDS).map(([name, [completion, detail, type]]) => [
-      name,
-      [completion, detail, type],
-    ]);
-    expect(ends).toEqual(expected);
-    expect(hooked.report.stats).toMatchObject({ open: 0, problems: {} });
-  });
-
-  it.each(Object.keys(WHOLE))('tells all of: %s', (name) => {
-    const [span] = ours(hooked.spans[name]);
-    const { 'server.port': port, ...attributes } = span?.attributes ?? {};
-    expect(attributes).toEqual(WHOLE[name]);
-    expect(port).toEqual(expect.any(Number));
-    expect(span).toMatchObject({
-      name: `chat ${String(attributes['gen_ai.request.model'])}`,
-      kind: 'CLIENT',
-      status: attributes['error.type'] === undefined ? 'UNSET' : 'ERROR',
-    });
-  });
-
-  it('gives samplers what the call is', () => {
-    const [span] = ours(hooked.spans['chat: plain']);
-    expect(hooked.report.started[span?.spanId ?? '']).toEqual({
+describeMatrix({
+  target: 'openai',
+  columns: { 'openai chat': 'chat: ', 'openai responses': 'responses: ' },
+  versions: [
+    { version: '7.57.0', folder: '../instrumentation/support', formats: ['esm', 'cjs'] },
+    { version: '6.49.0', folder: '../apps/openai-6', formats: ['esm', 'cjs'] },
+  ],
+  app: '../../instrumentation/support/openai-cases.ts',
+  startProvider: startFakeOpenai,
+  ends: {
+    ...withPrefix('chat: ', STAINLESS_ENDS),
+    'chat: stream that reports an error': 'error overloaded',
+    'chat: with parameters': 'complete',
+    'chat: awaited twice': 'complete',
+    'chat: aborted before': 'aborted signal',
+    'chat: timed out by signal': 'error timeout timeout',
+    'chat: no body': 'error TypeError',
+    'chat: asResponse of an error': 'error 400',
+    'chat: asResponse, then the answer': 'complete',
+    'chat: parse': 'complete',
+    'chat: parse of a cut answer': 'complete',
+    'chat: parse withResponse': 'complete',
+    'chat: parse asResponse': 'complete raw_response',
+    'chat: stream of two choices': 'complete',
+    'chat: stream broken off after the finish reason': 'complete',
+    'chat: stream without a finish reason': 'complete',
+    'chat: stream read twice': 'complete',
+    'chat: stream read by hand': 'aborted break',
+    'chat: stream helper': 'complete',
+    'chat: stream helper with tools': 'complete',
+    'chat: stream helper aborted': 'aborted signal',
+    'chat: never awaited and 400': 'error 400',
+    ...withPrefix('responses: ', STAINLESS_ENDS),
+    'responses: stream that reports an error': 'error server_error',
+    // It looks into the answer itself, and throws.
+    'responses: not JSON': 'error TypeError',
+    'responses: cut short': 'complete',
+    'responses: failed': 'error server_error',
+    'responses: parse': 'complete',
+    'responses: stream cut short': 'complete',
+    'responses: stream helper': 'complete',
+  },
+  started: {
+    'chat: plain': {
       ...SERVER,
       'aigov.schema.version': '0.1.0',
       'openai.api.type': 'chat_completions',
       'gen_ai.request.model': 'gpt-fake',
       'gen_ai.request.seed': 7,
-      'server.port': expect.any(Number),
-    });
-  });
-
-  it('lets the spans of the requests nest under the call, retries included', () => {
-    for (const [name, spans] of Object.entries(hooked.spans)) {
-      const [call] = ours(spans);
-      if (call === undefined) continue;
-      const parents = spans
-        .filter(({ scope }) => scope === 'http')
-        .map((span) => span.parentSpanId);
-      expect([name, ...new Set(parents)]).toEqual([
-        name,
-        ...(parents.length > 0 ? [call.spanId] : []),
-      ]);
-    }
-    const requests = hooked.spans['chat: 500 after retries']?.filter(
-      ({ scope }) => scope === 'http',
-    );
-    expect(requests).toHaveLength(3);
-  });
-
-  it('makes no span of what is no call of a model', () => {
-    expect(ours(hooked.spans['models: not a call of a model'])).toEqual([]);
-  });
-
-  it('says that it is active', () => {
-    expect(hooked.report.coverage.filter(({ target }) => target === 'openai')).toEqual([
-      { target: 'openai', version: versions[major], status: 'active' },
-    ]);
-  });
-});
-
-describe.each([['tracer'], ['start'], ['span']])('openai when our %s throws', (fault) => {
-  it(
-    'lets the application see what it sees without hooks, and counts',
-    async () => {
-      const known = bare.get('7 esm') ?? run('7', 'esm');
-      bare.set('7 esm', known);
-      const [faulty, plain] = await Promise.all([run('7', 'esm', { FAULT: fault }), known]);
-      expect(faulty.outcomes).toEqual(plain.outcomes);
-      expect(faulty.report.stats.open).toBe(0);
-      const problems = Object.values(faulty.report.stats.problems);
-      expect(problems.length).toBeGreaterThan(0);
-      // Each call met the fault at least once.
-      expect(Math.max(...problems)).toBeGreaterThanOrEqual(Object.keys(ENDS).length);
     },
-    RUN_MS,
-  );
+  },
+  whole: WHOLE,
 });

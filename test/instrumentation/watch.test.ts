@@ -16,8 +16,8 @@ import {
   ValueAnswer,
   watchCall,
   watchHooked,
-  watchReadable,
 } from '../../instrumentation/watch.ts';
+import { watchReadable } from '../../instrumentation/web-stream.ts';
 import { ended, recorder } from './support/recorder.ts';
 
 const sdk = new NodeSDK({

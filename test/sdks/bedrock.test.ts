@@ -4,6 +4,7 @@
  * ended. Method: the matrix, against a provider that speaks Bedrock's interface and its event streams.
  */
 import { expect } from 'vitest';
+import { noHelpers } from './support/case.ts';
 import { startFakeBedrock } from './support/fake-bedrock.ts';
 import { describeMatrix, digest, inputs, outputs } from './support/matrix.ts';
 
@@ -91,6 +92,7 @@ describeMatrix({
     '500 after retries': 'error 500',
     'good after retries': 'complete',
     'never awaited': 'complete',
+    ...noHelpers(),
   },
   whole: {
     plain,

@@ -4,6 +4,7 @@
  * Method: the matrix, against a provider that speaks both interfaces of Cohere.
  */
 import { expect } from 'vitest';
+import { noHelpers } from './support/case.ts';
 import { startFakeCohere } from './support/fake-cohere.ts';
 import { ARGUMENTS, TEXT } from './support/fake-server.ts';
 import { describeMatrix, digest, inputs, message, outputs } from './support/matrix.ts';
@@ -83,7 +84,8 @@ describeMatrix({
     '500 after retries': 'error 500',
     'good after retries': 'complete',
     'never awaited': 'complete',
-    withRawResponse: 'complete',
+    ...noHelpers(),
+    withResponse: 'complete',
     'with parameters': 'complete',
     embeddings: 'complete',
     rerank: 'complete',

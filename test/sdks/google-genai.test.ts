@@ -4,6 +4,7 @@
  * it ended. Method: the matrix, against a provider that speaks the interface of Gemini.
  */
 import { expect } from 'vitest';
+import { noHelpers } from './support/case.ts';
 import { startFakeGoogle } from './support/fake-google.ts';
 import { TEXT } from './support/fake-server.ts';
 import { describeMatrix, digest, inputs, message, outputs } from './support/matrix.ts';
@@ -81,6 +82,7 @@ describeMatrix({
     '500 after retries': 'error 500',
     'good after retries': 'complete',
     'never awaited': 'complete',
+    ...noHelpers(),
     'with parameters': 'complete',
     'answer of a tool': 'complete',
     'prompt that is blocked': 'complete',

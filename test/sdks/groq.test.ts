@@ -70,6 +70,7 @@ describeMatrix({
   startProvider: startFakeGroq,
   ends: {
     ...STAINLESS_ENDS,
+    parse: { absent: 'the package has no such helper' },
     'stream that reports an error': 'error overloaded',
     'with parameters': 'complete',
     embeddings: 'complete',

@@ -6,6 +6,7 @@
  */
 import { expect } from 'vitest';
 import { startFakeOpenai } from '../support/fake-openai.ts';
+import { noHelpers } from './support/case.ts';
 import { describeMatrix, digest, type Ends, inputs, outputs } from './support/matrix.ts';
 
 /** How the span of the package below ends, and then that of the model. */
@@ -37,6 +38,9 @@ const OPENAI = {
   // The model calls the package again, which retries nothing.
   'good after retries': ['error 500', 'error 500', 'complete', 'complete'],
   'never awaited': both('complete'),
+  parse: both('complete'),
+  tee: both('complete'),
+  toReadableStream: both('complete'),
   graph: both('complete'),
 } satisfies Readonly<Record<string, Ends>>;
 const openaiAbsent = Object.fromEntries(
@@ -98,6 +102,7 @@ describeMatrix({
   app: 'langchain-app.mjs',
   startProvider: startFakeOpenai,
   ends: {
+    ...noHelpers(),
     ...OPENAI,
     'own model': 'complete',
     'own model, several at once': ['complete', 'complete'],

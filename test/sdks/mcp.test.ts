@@ -4,6 +4,7 @@
  * span that says how it ended. Method: the matrix, with a real server of the same line in the same process.
  */
 import { describe } from 'vitest';
+import { noHelpers } from './support/case.ts';
 import { describeMatrix, digest, type Ends, inputs } from './support/matrix.ts';
 
 const none = (absent: string): Ends => ({ absent });
@@ -36,6 +37,7 @@ const ENDS = {
   '500 after retries': none('the package does not retry'),
   'good after retries': none('the package does not retry'),
   'never awaited': 'complete',
+  ...noHelpers(),
   'several at once': ['complete', 'complete'],
   'tool that throws': 'error tool_error',
   'wrong arguments': 'error tool_error',

@@ -4,6 +4,7 @@
  * Method: the matrix, against a server that speaks the interface of Ollama.
  */
 import { expect } from 'vitest';
+import { noHelpers } from './support/case.ts';
 import { startFakeOllama } from './support/fake-ollama.ts';
 import { TEXT } from './support/fake-server.ts';
 import { describeMatrix, digest, inputs, message, outputs } from './support/matrix.ts';
@@ -76,6 +77,7 @@ describeMatrix({
     '500 after retries': 'error 500',
     'good after retries': { absent: 'nothing is tried again' },
     'never awaited': 'complete',
+    ...noHelpers(),
     'with parameters': 'complete',
     'generate: plain': 'complete',
     'generate: stream': 'complete',

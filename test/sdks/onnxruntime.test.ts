@@ -4,6 +4,7 @@
  * which model it was. Method: the matrix, with a model of a few bytes.
  */
 import { createHash } from 'node:crypto';
+import { noHelpers } from './support/case.ts';
 import { describeMatrix, digest, type Ends, inputs } from './support/matrix.ts';
 import { scorer } from './support/tiny-onnx.ts';
 
@@ -51,6 +52,7 @@ describeMatrix({
     '500 after retries': noNetwork,
     'good after retries': noNetwork,
     'never awaited': 'complete',
+    ...noHelpers(),
   },
   whole: { plain: SCORED, 'model out of a file': { ...SCORED, 'gen_ai.request.model': 'scorer' } },
 });

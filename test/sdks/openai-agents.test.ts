@@ -6,6 +6,7 @@
  */
 import { expect } from 'vitest';
 import { startFakeOpenai } from '../support/fake-openai.ts';
+import { noHelpers } from './support/case.ts';
 import { describeMatrix, digest, inputs, outputs } from './support/matrix.ts';
 
 /** How the span of the package below ends, then that of the model, then that of the run. */
@@ -56,6 +57,10 @@ describeMatrix({
     '500 after retries': all('error 500'),
     'good after retries': all('complete'),
     'never awaited': all('complete'),
+    ...noHelpers(),
+    parse: all('complete'),
+    tee: all('complete'),
+    toReadableStream: all('complete'),
   },
   whole: {
     'tool call': [

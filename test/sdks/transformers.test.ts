@@ -4,6 +4,7 @@
  * sessions it runs. Method: the matrix, with a model and a vocabulary that the application writes; nothing is fetched.
  */
 import { createHash } from 'node:crypto';
+import { noHelpers } from './support/case.ts';
 import { describeMatrix, digest, type Ends, inputs } from './support/matrix.ts';
 import { classifier } from './support/tiny-onnx.ts';
 
@@ -55,6 +56,7 @@ describeMatrix({
     '500 after retries': noNetwork,
     'good after retries': noNetwork,
     'never awaited': 'complete',
+    ...noHelpers(),
   },
   whole: {
     plain: {

@@ -24,6 +24,8 @@ export interface ArchivedLogOptions {
   /** Spans of each segment, all in one record. */
   readonly spansPerSegment?: number;
   readonly signer?: Signer;
+  /** Sealed before the log is closed. */
+  readonly lastEvents?: readonly ControlEvent[];
   /** What the spans are called. */
   readonly spanName?: string;
 }
@@ -54,7 +56,9 @@ export async function archiveLog(
     const names = Array.from({ length: spansPerSegment }, (_, at) => `${spanName} ${number}.${at}`);
     writer.append('traces', IN_PROCESS, spanEntries(...names));
     if (receipts.length > 0) writer.appendControl(receipts);
-    if (number === segmentCount - 1) writer.appendControl([{ name: 'closed', ...NUMBERS }]);
+    const lastEvents = options.lastEvents ?? [];
+    const closed: ControlEvent = { name: 'closed', ...NUMBERS };
+    if (number === segmentCount - 1) writer.appendControl([...lastEvents, closed]);
     writer.checkpoint();
     const segment = writer.currentSegment;
     const bytes = disk.readAll(`${DIR}/segments/${String(segment).padStart(20, '0')}.seg`)!;

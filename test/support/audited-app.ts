@@ -14,12 +14,16 @@ export interface AppTask {
   readonly spanCount: number;
   /** Then spans without end, `perTurn` in each turn of the loop. */
   readonly perTurn?: number;
+  /** Milliseconds between such turns; without it, the next one comes at once. */
+  readonly pauseMs?: number;
   /** Every such span, counted from 0, never ends. */
   readonly openEvery?: number;
+  /** The application's own tracing samples every span, so that each is forwarded; without it, none. */
+  readonly isSampled?: boolean;
   /** What is written to stdout: the numbers told `sealed`, those whose `end` returned, or those that started. */
   readonly tells?: 'committed' | 'ended' | 'started';
   /** How the process ends after the first spans; without it, when nothing is left to do. */
-  readonly end?: 'exit' | 'throw' | 'reject' | 'shutdown';
+  readonly end?: 'exit' | 'throw' | 'reject' | 'shutdown' | 'shutdown on SIGTERM';
 }
 
 /** Waits for a full pipe: what is told was told, whatever comes next. */
@@ -34,14 +38,15 @@ function tell(name: string): void {
   }
 }
 
-function run({ config, spanCount, perTurn = 0, openEvery, tells, end }: AppTask): void {
+function run(task: AppTask): void {
+  const { config, spanCount, perTurn = 0, pauseMs, openEvery, isSampled, tells, end } = task;
   const audit = openAuditWith(readConfig({}, config), {
     onReport: (code, message) => writeSync(2, `${code}: ${message}\n`),
   });
   const line = SDK_LINES[2]!;
   const provider = line.openProvider({
     spanProcessors: audit.capture.wrapProcessors([]),
-    sampler: audit.capture.sampler(line.alwaysOff()),
+    sampler: audit.capture.sampler(isSampled === true ? line.alwaysOn() : line.alwaysOff()),
   });
   const tracer = provider.getTracer('app');
   let number = 0;
@@ -49,7 +54,8 @@ function run({ config, spanCount, perTurn = 0, openEvery, tells, end }: AppTask)
     const isOpen = openEvery !== undefined && number % openEvery === 0;
     const name = String(number++);
     const span = tracer.startSpan(name, { attributes: { 'gen_ai.operation.name': 'chat' } });
-    if (tells === 'started') tell(name);
+    // As a call whose first byte leaves behind a promise, as it does in every client.
+    if (tells === 'started') queueMicrotask(() => tell(name));
     if (isOpen) return;
     span.end();
     if (tells === 'ended') tell(name);
@@ -65,9 +71,18 @@ function run({ config, spanCount, perTurn = 0, openEvery, tells, end }: AppTask)
   if (end === 'reject') void Promise.reject(new Error('as planned'));
   if (end === 'shutdown') void audit.shutdown();
   if (perTurn === 0) return;
+  let isEnding = false;
+  if (end === 'shutdown on SIGTERM') {
+    process.once('SIGTERM', () => {
+      isEnding = true;
+      void audit.shutdown();
+    });
+  }
   const turn = (): void => {
+    if (isEnding) return;
     for (let count = 0; count < perTurn; count++) work();
-    setImmediate(turn);
+    if (pauseMs === undefined) setImmediate(turn);
+    else setTimeout(turn, pauseMs);
   };
   turn();
 }

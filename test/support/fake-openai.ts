@@ -78,8 +78,9 @@ function answer(
     response.end('<p>proxy</p>');
     return;
   }
-  const count = (attempts.get(model) ?? 0) + 1;
-  attempts.set(model, count);
+  const attempt = `${path} ${model}`;
+  const count = (attempts.get(attempt) ?? 0) + 1;
+  attempts.set(attempt, count);
   if (model === 'gpt-broken' || (model === 'gpt-flaky' && count <= 2)) {
     sendJson(response, 500, { error: { message: 'overloaded', type: 'server_error' } });
     return;

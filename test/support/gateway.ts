@@ -12,6 +12,7 @@ import type { GatewayInput, GatewaySettings } from '../../exporter/node/gateway-
 import { gatewaySchema } from '../../exporter/node/gateway-config.ts';
 import { Intake, type IntakeOptions, type Refusal } from '../../exporter/node/gateway-intake.ts';
 import { openGatewayMetrics } from '../../exporter/node/gateway-metrics.ts';
+import type { GatewayTls, ServerTlsFiles } from '../../exporter/node/gateway-tls.ts';
 import { decodeOtlp, encodeOtlp } from './otlp-backend.ts';
 
 export const TRACES_METHOD = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
@@ -37,6 +38,11 @@ export interface TestIntake {
   readonly intake: Intake;
   readonly sealed: readonly SealedRequest[];
   readonly refusals: readonly Refusal[];
+}
+
+/** TLS of files that never change. */
+export function fixedTls(files: ServerTlsFiles): GatewayTls {
+  return { files, watch: () => {}, reload: () => {}, close: () => {} };
 }
 
 /** An intake that "seals" into memory. */
@@ -136,7 +142,7 @@ export async function rawGrpcCall(
 }
 
 export async function openSession(port: number): Promise<http2.ClientHttp2Session> {
-  const session = http2.connect(`http://127.0.0.1:${port}`);
+  const session = http2.connect(`http://127.0.0.1:${port}`, { maxSessionMemory: 1000 });
   session.on('error', () => {});
   await once(session, 'connect');
   return session;

@@ -8,7 +8,7 @@ import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync } fro
 import { join } from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
 
-/** The files of a log by path from its directory: `checkpoint`, `checkpoints/<any>`, `segments/<any>`. */
+/** The files of a log by path from its directory: `checkpoint`, `pruned`, `checkpoints/<any>`, `segments/<any>`. */
 export type NaiveFiles = ReadonlyMap<string, Uint8Array>;
 
 /** What the caller knows beforehand. Roots are base64, times milliseconds since 1970. */
@@ -41,8 +41,8 @@ export function readLogDirectory(directory: string): NaiveFiles {
       files.set(`${folder}/${name}`, readStart(join(directory, folder, name)));
     }
   }
-  if (existsSync(join(directory, 'checkpoint'))) {
-    files.set('checkpoint', readStart(join(directory, 'checkpoint')));
+  for (const name of ['checkpoint', 'pruned']) {
+    if (existsSync(join(directory, name))) files.set(name, readStart(join(directory, name)));
   }
   return files;
 }
@@ -429,6 +429,7 @@ const EVENTS: Readonly<Record<string, string>> = {
     'started count, ended count, sealed count, lost count, highest count, open text, interrupted? count',
   intent: 'sequence count, traceId text, spanId text, startedMs count, model? text',
   interrupted: 'sequence count, traceId text, spanId text, startedMs count, model? text',
+  hold: 'action text, id text, by? text',
   gap: 'count count, first count, last count, from text, to text, cause text',
   recovered: 'segment count, offset count, byteLength count, sha256 hash, cut bytes',
   adopted: 'from count, size count',
@@ -608,6 +609,46 @@ function rootOf(leaves: readonly Buffer[]): Buffer {
   return sha256(Buffer.from([1]), rootOf(leaves.slice(0, split)), rootOf(leaves.slice(split)));
 }
 
+/** A subtree of so many leaves. */
+interface Part {
+  readonly size: number;
+  readonly root: Buffer;
+}
+
+/** The root over subtrees that stand side by side, the larger ones first. */
+function rootOver(parts: readonly Part[]): Buffer {
+  const [only] = parts;
+  if (only === undefined) return sha256();
+  if (parts.length === 1) return only.root;
+  const total = parts.reduce((sum, { size }) => sum + size, 0);
+  let split = 1;
+  while (split * 2 < total) split *= 2;
+  let at = 0;
+  for (let left = 0; left < split; at++) left += parts[at]?.size ?? 0;
+  return sha256(Buffer.from([1]), rootOver(parts.slice(0, at)), rootOver(parts.slice(at)));
+}
+
+interface Pruned {
+  readonly size: number;
+  readonly link: Buffer;
+  readonly peaks: readonly Part[];
+}
+
+function parsePruned(bytes: Buffer): Pruned {
+  const text = bytes.toString('latin1');
+  must(text.endsWith('\n'), 'last line');
+  const [first, size = '', link = '', ...peaks] = text.slice(0, -1).split('\n');
+  must(first === 'sealspan/pruned@v1', 'first line');
+  must(integer(size) > 0, 'size');
+  const sizes: number[] = [];
+  for (let power = 2 ** 52; power >= 1; power /= 2) {
+    if (Math.floor(integer(size) / power) % 2 === 1) sizes.push(power);
+  }
+  must(peaks.length === sizes.length, 'a peak for each bit');
+  const parts = peaks.map((peak, i): Part => ({ size: sizes[i] ?? 0, root: hash(peak) }));
+  return { size: integer(size), link: hash(link), peaks: parts };
+}
+
 // ---------------------------------------------------------------------------------------------- Checkpoints
 
 interface Signature {
@@ -755,24 +796,40 @@ export function naiveVerify(
   const heads = minimum === undefined ? trusted : [...trusted, minimum];
   const signedSize = Math.max(0, ...trusted.map((head) => head.size));
 
+  // What was removed.
+  let pruned: Pruned = { size: 0, link: Buffer.alloc(32), peaks: [] };
+  const prunedFile = files.get('pruned');
+  if (prunedFile !== undefined)
+    accepts(() => {
+      pruned = parsePruned(asBuffer(prunedFile));
+    });
+
   // B and C. Segments and records: steps 6 to 21.
   const leaves: Buffer[] = [];
+  const sizeNow = (): number => pruned.size + leaves.length;
+  const rootNow = (): Buffer =>
+    pruned.size === 0
+      ? rootOf(leaves)
+      : rootOver([...pruned.peaks, ...leaves.map((root): Part => ({ size: 1, root }))]);
   let previous: Header | undefined;
-  let state: 'new' | 'open' | 'closed' = 'new';
-  let heartbeatMs = 0;
+  let state: 'new' | 'open' | 'closed' = pruned.size > 0 ? 'open' : 'new';
+  let heartbeatMs = pruned.size > 0 ? Number.POSITIVE_INFINITY : 0;
   let numbers = new Numbers();
   let said = 0;
   let cuts = 0;
-  let beganUnclean = false;
+  let beganUnclean = pruned.size > 0;
   let torn = false;
   let verified = 0;
+  let seen = false;
+  // Behind removed records: in the middle of a run whose numbers nobody can add up.
+  let partial = pruned.size > 0;
 
   const checkRecord = (header: Header, stored: Buffer): void => {
-    const n = leaves.length;
+    const n = sizeNow();
     origin ??= header.log;
     if (header.log !== origin) found.add('record.log');
     if (header.index !== n) found.add('record.index');
-    if (!header.prev.equals(leaves.at(-1) ?? Buffer.alloc(32))) found.add('record.link');
+    if (!header.prev.equals(leaves.at(-1) ?? pruned.link)) found.add('record.link');
     if (previous !== undefined && header.sealed < previous.sealed) found.add('record.time');
     const content = checkContent(header, stored);
     if (typeof content === 'string') {
@@ -814,6 +871,7 @@ export function naiveVerify(
     numbers = new Numbers();
     said = 0;
     cuts = 0;
+    partial = false;
   };
 
   /** Step 20 at a `closed`. */
@@ -821,7 +879,8 @@ export function naiveVerify(
     const largest = Math.max(Number(attributes.get('highest')), numbers.largest, said);
     const open = rangesOf(String(attributes.get('open')));
     for (const [first, last] of open ?? []) numbers.add(first, last);
-    const adds = open !== undefined && numbers.scattered <= 65_536 && numbers.hasAllTo(largest);
+    const adds =
+      partial || (open !== undefined && numbers.scattered <= 65_536 && numbers.hasAllTo(largest));
     if (!adds) found.add('log.numbers');
     forgetNumbers(adds && !beganUnclean);
   };
@@ -832,9 +891,10 @@ export function naiveVerify(
     for (const { name, attributes } of events) {
       if (name === 'opened') {
         const root = attributes.get('root');
-        if (attributes.get('size') !== n || !Buffer.isBuffer(root) || !root.equals(rootOf(leaves)))
+        if (attributes.get('size') !== n || !Buffer.isBuffer(root) || !root.equals(rootNow()))
           found.add('record.opened');
         const continues = attributes.get('continues');
+        if (partial && leaves.length === 0 && continues === undefined) state = 'closed';
         if (continues === undefined || state !== 'open') {
           beganUnclean = state === 'open';
           if (beganUnclean) found.add('log.unclean-end');
@@ -865,13 +925,25 @@ export function naiveVerify(
     }
   };
 
+  /** Step 21 for heads of the size that the log has now. */
+  const meetHeads = (): void => {
+    for (const head of heads) {
+      if (head.size !== sizeNow()) continue;
+      if (!head.root.equals(rootNow())) found.add('log.root');
+      else {
+        if (head.size === signedSize) verified = signedSize;
+        if (head === minimum) seen = true;
+      }
+    }
+  };
+
   /** Reads one segment; false where reading stops. */
   const readSegment = (name: string, segment: Buffer, last: boolean): boolean => {
     if (segment.length > 268_435_456) {
       found.add('segment.too-long');
       return false;
     }
-    if (name !== `${String(leaves.length).padStart(20, '0')}.seg`) {
+    if (name !== `${String(sizeNow()).padStart(20, '0')}.seg`) {
       found.add('segment.name');
       return false;
     }
@@ -896,24 +968,24 @@ export function naiveVerify(
       checkRecord(header, segment.subarray(storedAt, at));
       leaves.push(leafOf(header.bytes));
       previous = header;
-      for (const head of heads) {
-        if (head.size !== leaves.length) continue;
-        if (!head.root.equals(rootOf(leaves))) found.add('log.root');
-        else if (head.size === signedSize) verified = signedSize;
-      }
+      meetHeads();
     }
     return true;
   };
 
-  const segments = folder('segments/');
+  if (pruned.size > 0) meetHeads();
+  const segments = folder('segments/').filter(
+    ([name]) => !(/^[0-9]{20}\.seg$/.test(name) && Number(name.slice(0, 20)) < pruned.size),
+  );
   segments.every(([name, bytes], i) => readSegment(name, bytes, i === segments.length - 1));
 
   // D. The end: step 20 for a run that is not closed, and steps 22 to 24.
   forgetNumbers(false);
-  const n = leaves.length;
+  const n = sizeNow();
+  if (pruned.size > 0) found.add(seen ? 'log.pruned-seen' : 'log.pruned');
   if (n < signedSize) found.add('log.truncated');
   if (minimum !== undefined && n < minimum.size) found.add('log.rollback');
-  if (n === 0) found.add('log.empty');
+  if (leaves.length === 0) found.add('log.empty');
   if (n > signedSize) found.add(live ? 'log.unsigned-tail-live' : 'log.unsigned-tail');
   if (torn) found.add(live ? 'log.unsigned-tail-live' : 'log.torn-tail');
   if (isOpen(state) && !live && trust.nowMs !== undefined && previous !== undefined) {
@@ -921,7 +993,7 @@ export function naiveVerify(
   }
 
   const findings = [...found].sort();
-  return { verdict: worst(findings), findings, size: verified, records: n };
+  return { verdict: worst(findings), findings, size: verified, records: leaves.length };
 }
 
 // The closures above assign these: a call keeps the compiler from taking the first values for the last.
@@ -937,7 +1009,13 @@ function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-const UNVERIFIABLE = ['key.missing', 'checkpoint.missing', 'checkpoint.unsigned', 'log.empty'];
+const UNVERIFIABLE = [
+  'key.missing',
+  'checkpoint.missing',
+  'checkpoint.unsigned',
+  'log.empty',
+  'log.pruned',
+];
 const INCOMPLETE = [
   'log.adopted',
   'log.gap',
@@ -948,7 +1026,12 @@ const INCOMPLETE = [
   'log.unsigned-tail',
   'log.torn-tail',
 ];
-const NOTES = ['log.unsigned-tail-live', 'log.interrupted', 'log.recovered-whole'];
+const NOTES = [
+  'log.unsigned-tail-live',
+  'log.interrupted',
+  'log.recovered-whole',
+  'log.pruned-seen',
+];
 
 function worst(findings: readonly string[]): NaiveReport['verdict'] {
   const known = [...UNVERIFIABLE, ...INCOMPLETE, ...NOTES];

@@ -168,7 +168,8 @@ interface TracesJson {
   }[];
 }
 
-function spansOf(bytes: Uint8Array): DecodedSpan[] {
+/** Spans of one request. */
+export function spansOf(bytes: Uint8Array): DecodedSpan[] {
   const request = decodeOtlp('TracesData', bytes) as TracesJson;
   const spans = (request.resourceSpans ?? []).flatMap((resource) =>
     (resource.scopeSpans ?? []).flatMap((scope) => scope.spans ?? []),

@@ -211,7 +211,7 @@ export interface Judging extends Partial<Pick<LogToVerify, 'live' | 'nowMs' | 'o
 
 /** What the verifier says of a log. */
 export function judge(
-  log: Pick<LogToVerify, 'segments' | 'checkpoints'>,
+  log: Pick<LogToVerify, 'removed' | 'segments' | 'checkpoints'>,
   judging: Judging = {},
 ): Promise<Report> {
   const { verifiers = [], minimumHead, primitives = nodePrimitives } = judging;

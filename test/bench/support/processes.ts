@@ -75,6 +75,7 @@ export interface Counted {
 
 /** An OTLP backend in a process of its own that acknowledges at once and keeps nothing. */
 export interface Sink {
+  readonly pid: number;
   readonly grpcPort: number;
   readonly httpPort: number;
   counted(): Promise<Counted>;
@@ -93,6 +94,7 @@ export async function startSink(): Promise<Sink> {
   const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
   const { grpcPort, httpPort } = JSON.parse(line) as { grpcPort: number; httpPort: number };
   return {
+    pid: child.pid!,
     grpcPort,
     httpPort,
     counted: async () =>
@@ -122,6 +124,15 @@ export function cpuSecondsOf(pid: number): number {
 
 /** Bytes of memory that a process has resident. */
 export function residentBytesOf(pid: number): number {
-  const found = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  return Number(found?.[1] ?? 0) * 1024;
+  return statusBytesOf(pid, 'VmRSS');
+}
+
+/** Bytes of memory that a process had resident at most. */
+export function peakBytesOf(pid: number): number {
+  return statusBytesOf(pid, 'VmHWM');
+}
+
+function statusBytesOf(pid: number, name: string): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? 0) * 1024;
 }

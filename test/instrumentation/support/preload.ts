@@ -16,7 +16,7 @@ import { faultyProvider } from './faults.ts';
 import { ended, recorder, started } from './recorder.ts';
 
 const fault = process.env.FAULT;
-if (fault === undefined) {
+if (fault === undefined || fault === 'each') {
   new NodeSDK({
     spanProcessors: [recorder],
     metricReaders: [],
@@ -37,6 +37,7 @@ Object.assign(globalThis, {
     spans: ended,
     instrument: isExplicit ? instrument : undefined,
     openCount: () => instrumentationStats().open,
+    problems: () => instrumentationStats().problems,
     report: () => ({
       coverage: coverage(),
       stats: instrumentationStats(),

@@ -4,6 +4,9 @@
  * A target may add cases of its own; it must not leave one of these out without saying why.
  */
 
+/** Ways to an answer that some SDKs add. */
+const HELPERS = ['asResponse', 'withResponse', 'parse', 'tee', 'toReadableStream'] as const;
+
 /** The cases of the matrix, in the order of the table. What each means to a certain SDK is up to its application. */
 export const CASES = [
   'plain',
@@ -25,9 +28,18 @@ export const CASES = [
   '500 after retries',
   'good after retries',
   'never awaited',
+  ...HELPERS,
 ] as const;
 
 export type CaseName = (typeof CASES)[number];
+
+/** Says of an SDK why it has none of the helpers. */
+export function noHelpers(
+  absent: string = 'the package has no such helper',
+): Readonly<Record<(typeof HELPERS)[number], { readonly absent: string }>> {
+  const none = { absent };
+  return { asResponse: none, withResponse: none, parse: none, tee: none, toReadableStream: none };
+}
 
 /** What a case is given. */
 export interface App<Sdk> {

@@ -99,7 +99,7 @@ export const cases: Cases<Module> = {
     void clientOf(app).chat(body('m-fake'));
     return 'dropped';
   },
-  withRawResponse: async (app) => {
+  withResponse: async (app) => {
     const { data, rawResponse } = await clientOf(app).chat(body('m-fake')).withRawResponse();
     return [data, rawResponse.status];
   },

@@ -46,6 +46,7 @@ function whole(request: Request): unknown {
   const message = isTool(request)
     ? { role: 'assistant', content: '', ...called(JSON.stringify(ARGUMENTS)) }
     : { role: 'assistant', content: [THINKING, { type: 'text', text: TEXT }] };
+  if (modelOf(request).endsWith('json')) message.content = '{"answer":42}';
   const finish_reason = isTool(request) ? 'tool_calls' : 'stop';
   return {
     ...base(request, 'chat.completion'),

@@ -210,6 +210,25 @@ export const cases = {
   'never awaited': () => {
     void chat('gpt-fake').invoke(messages);
   },
+  parse: () =>
+    chat('gpt-json')
+      .withStructuredOutput(
+        { title: 'answer', type: 'object', properties: { answer: { type: 'number' } } },
+        { method: 'jsonSchema' },
+      )
+      .invoke(messages),
+  tee: async () => {
+    const [left, right] = (await chat('gpt-fake').stream(messages)).tee();
+    return Promise.all([pieces(left), pieces(right)]);
+  },
+  // It is one itself.
+  toReadableStream: async () => {
+    const stream = await chat('gpt-fake').stream(messages);
+    const words = new TransformStream({
+      transform: ({ content }, controller) => controller.enqueue(content),
+    });
+    return new Response(stream.pipeThrough(words).pipeThrough(new TextEncoderStream())).text();
+  },
   graph: async () => {
     const graph = new StateGraph(MessagesAnnotation)
       .addNode('ask', async (state) => ({

@@ -12,13 +12,10 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Recorded } from '../../instrumentation/support/recorder.ts';
-import { CASES, type CaseName } from './case.ts';
+import { CASES } from './case.ts';
+import { columnCells, type End, type Ends, type Results, type Row, readColumn } from './table.ts';
 
-/** Terminal state, detail and error type, as far as they are there: `complete`, `error connection ECONNREFUSED`. */
-export type End = string;
-
-/** How the calls of a case end, in the order they end in; or why an SDK has no such case. */
-export type Ends = End | readonly End[] | { readonly absent: string };
+export type { Ends } from './table.ts';
 
 /** One version of the package. */
 export interface Version {
@@ -47,7 +44,11 @@ export interface Matrix {
   /** Absent for a model in the process. */
   readonly startProvider?: () => Promise<Provider>;
   /** For all shared cases and those of the target's own. */
-  readonly ends: Readonly<Record<CaseName, Ends>> & Readonly<Record<string, Ends>>;
+  readonly ends: Readonly<Record<string, Ends>>;
+  /** Columns of the table, by what the names of their cases begin with; one for the target unless given. */
+  readonly columns?: Readonly<Record<string, string>>;
+  /** What samplers see of the only span of a case, but `server.port`. */
+  readonly started?: Readonly<Record<string, Whole>>;
   /** Scope of the spans that the package makes itself, under which its requests may nest. */
   readonly ownScope?: string;
   /** All attributes of the only span of a case, or of each of several in the order they end in, but `server.port`. */
@@ -64,7 +65,7 @@ export interface Texts {
   readonly output?: unknown;
 }
 
-interface Run {
+export interface Run {
   readonly outcomes: Readonly<Record<string, unknown>>;
   readonly spans: Readonly<Record<string, readonly Recorded[]>>;
   readonly report: {
@@ -72,16 +73,27 @@ interface Run {
     readonly stats: { readonly open: number; readonly problems: Readonly<Record<string, number>> };
     readonly started: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   };
+  /** Of each place of our code that was made to throw: how often it did, was counted, and what the application saw of it by case. */
+  readonly struck?: readonly {
+    readonly place: string;
+    readonly thrown: number;
+    readonly counted: number;
+    readonly seen: Readonly<Record<string, unknown>>;
+  }[];
 }
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, '../../..');
 const RUN_MS = 180_000;
+/** So many places of our code every call comes by, at least. */
+const PLACES_MIN = 40;
+/** Every place of our code throws, one after the other. */
+const EACH = 'each';
 
 /** Runs the application in a process of its own, against a provider of its own. */
-async function run(
-  matrix: Matrix,
-  version: Version,
+export async function runApp(
+  matrix: Pick<Matrix, 'app' | 'target' | 'startProvider' | 'ends'>,
+  version: Pick<Version, 'folder' | 'ends'>,
   format: string,
   env?: Readonly<Record<string, string>>,
 ): Promise<Run> {
@@ -89,8 +101,11 @@ async function run(
   const { folder } = version;
   const without = Object.keys(absences(matrix, version));
   const provider = await startProvider?.();
-  const preload =
-    env === undefined ? [] : ['--import', join(root, 'test/instrumentation/support/preload.ts')];
+  const support = join(root, 'test/instrumentation/support');
+  const preload = [
+    ...(env?.FAULT === EACH ? ['--import', join(support, 'fault-loader.ts')] : []),
+    ...(env === undefined ? [] : ['--import', join(support, 'preload.ts')]),
+  ];
   try {
     const { stdout } = await promisify(execFile)(
       process.execPath,
@@ -130,7 +145,10 @@ function expectedEnds(
 }
 
 /** The cases that a version has not, and why. */
-function absences(matrix: Matrix, version: Version): Readonly<Record<string, string>> {
+function absences(
+  matrix: Pick<Matrix, 'ends'>,
+  version: Pick<Version, 'ends'>,
+): Readonly<Record<string, string>> {
   return Object.fromEntries(
     Object.entries({ ...matrix.ends, ...version.ends }).flatMap(([name, ends]) =>
       typeof ends === 'object' && 'absent' in ends ? [[name, ends.absent]] : [],
@@ -138,22 +156,14 @@ function absences(matrix: Matrix, version: Version): Readonly<Record<string, str
   );
 }
 
-interface Row {
-  readonly version: string;
-  readonly format: string;
-  readonly loader: string;
-  readonly cases: Readonly<
-    Record<string, { readonly ends: readonly End[]; readonly same: boolean }>
-  >;
-}
-
 /** Declares the tests of a target. */
 export function describeMatrix(matrix: Matrix): void {
   const rows: Row[] = [];
+  const columns = matrix.columns ?? { [matrix.target]: '' };
   const bare = new Map<string, Promise<Run>>();
   const bareRun = (version: Version, format: string): Promise<Run> => {
     const key = `${version.version} ${format}`;
-    const known = bare.get(key) ?? run(matrix, version, format);
+    const known = bare.get(key) ?? runApp(matrix, version, format);
     bare.set(key, known);
     return known;
   };
@@ -167,8 +177,9 @@ export function describeMatrix(matrix: Matrix): void {
     ),
   );
 
-  it('has every case of the matrix', () => {
-    expect(Object.keys(matrix.ends)).toEqual(expect.arrayContaining([...CASES]));
+  it.each(Object.entries(columns))('%s has every case of the matrix', (_, prefix) => {
+    const names = CASES.map((name) => `${prefix}${name}`);
+    expect(Object.keys(matrix.ends)).toEqual(expect.arrayContaining(names));
   });
 
   describe.each(combinations)(
@@ -178,7 +189,7 @@ export function describeMatrix(matrix: Matrix): void {
       let plain: Run;
       beforeAll(async () => {
         [hooked, plain] = await Promise.all([
-          run(matrix, version, format, { LOADER: loader }),
+          runApp(matrix, version, format, { LOADER: loader }),
           bareRun(version, format),
         ]);
         const cases = Object.entries(hooked.outcomes).map(([name, outcome]) => [
@@ -242,6 +253,16 @@ export function describeMatrix(matrix: Matrix): void {
         });
       }
 
+      const starts = Object.entries(matrix.started ?? {});
+      if (starts.length > 0) {
+        it.each(starts)('gives samplers what the call is: %s', (name, expected) => {
+          const [span] = ours(hooked.spans[name]);
+          const { 'server.port': port, ...seen } = hooked.report.started[span?.spanId ?? ''] ?? {};
+          expect(seen).toEqual(expected);
+          expect(port).toEqual(expect.any(Number));
+        });
+      }
+
       it('lets the spans of the requests nest under a call', () => {
         for (const [name, spans] of Object.entries(hooked.spans)) {
           if (ours(spans).length === 0) continue;
@@ -272,7 +293,7 @@ export function describeMatrix(matrix: Matrix): void {
         const format = newest?.formats[0];
         if (newest === undefined || format === undefined) throw new Error('no version');
         const [full, plain] = await Promise.all([
-          run(matrix, newest, format, { [CAPTURE]: 'true' }),
+          runApp(matrix, newest, format, { [CAPTURE]: 'true' }),
           bareRun(newest, format),
         ]);
         const kept = Object.keys(matrix.texts ?? {}).map((name) => [
@@ -296,7 +317,7 @@ export function describeMatrix(matrix: Matrix): void {
           const format = newest?.formats[0];
           if (newest === undefined || format === undefined) throw new Error('no version');
           const [faulty, plain] = await Promise.all([
-            run(matrix, newest, format, { FAULT: fault }),
+            runApp(matrix, newest, format, { FAULT: fault }),
             bareRun(newest, format),
           ]);
           expect(faulty.outcomes).toEqual(plain.outcomes);
@@ -311,25 +332,52 @@ export function describeMatrix(matrix: Matrix): void {
     },
   );
 
+  it(
+    `lets the application of ${matrix.target} see what it sees wherever our code throws, and counts`,
+    async () => {
+      const format = newest?.formats[0];
+      if (newest === undefined || format === undefined) throw new Error('no version');
+      const { struck = [] } = await runApp(matrix, newest, format, { FAULT: EACH });
+      // Some are entered once, as when a package is loaded.
+      const tried = struck.filter(({ thrown }) => thrown > 0);
+      expect(tried.length).toBeGreaterThan(PLACES_MIN);
+      const noticed = tried.filter(
+        ({ counted, seen }) => counted === 0 || Object.keys(seen).length > 0,
+      );
+      expect(noticed).toEqual([]);
+    },
+    RUN_MS,
+  );
+
+  it.each(Object.entries(columns))('%s is in the table as it went', (title, prefix) => {
+    // `npx node scripts/matrix.ts` writes the table anew.
+    expect(readColumn(title)).toEqual(columnCells(results(), prefix));
+  });
+
   afterAll(() => {
     const folder = join(here, '../results');
     mkdirSync(folder, { recursive: true });
-    const result = {
-      target: matrix.target,
-      absent: Object.fromEntries(
-        matrix.versions.map((version) => [version.version, absences(matrix, version)]),
-      ) as unknown,
-      runs: rows.toSorted((a, b) => order(a) - order(b)),
-    };
-    const file = join(folder, `${matrix.target.replace(/^@/, '').replaceAll('/', '-')}.json`);
-    writeFileSync(file, `${JSON.stringify(result, undefined, 2)}\n`);
+    for (const [title, prefix] of Object.entries(columns)) {
+      const file = join(folder, `${title.replace(/^@/, '').replaceAll(/[/ ]/g, '-')}.json`);
+      writeFileSync(file, `${JSON.stringify({ title, prefix, ...results() }, undefined, 2)}\n`);
+    }
   });
 
-  function order(row: Row): number {
-    return combinations.findIndex(
-      ([number, format, loader]) =>
-        number === row.version && format === row.format && loader === row.loader,
-    );
+  /** What was found so far, in an order that is always the same. */
+  function results(): Results {
+    const order = ({ version, format, loader }: Row): number =>
+      combinations.findIndex(
+        ([number, ...rest]) =>
+          `${number} ${rest[0]} ${rest[1]}` === `${version} ${format} ${loader}`,
+      );
+    return {
+      versions: matrix.versions.map((version) => ({
+        version: version.version,
+        formats: version.formats,
+        ends: { ...matrix.ends, ...version.ends },
+      })),
+      runs: rows.toSorted((a, b) => order(a) - order(b)),
+    };
   }
 }
 

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What applications do with `@mistralai/mistralai`. */
+import { z } from 'zod';
 import { type App, type Cases, collect, collectUntilError, failing } from './case.ts';
 
 type Call = (request: object, options?: object) => Promise<unknown>;
 
 interface Client {
-  readonly chat: { readonly complete: Call; readonly stream: Call };
+  readonly chat: {
+    readonly complete: Call;
+    readonly stream: Call;
+    readonly parse: Call;
+    readonly parseStream: Call;
+  };
   readonly agents: { readonly complete: Call; readonly stream: Call };
   readonly fim: { readonly complete: Call; readonly stream: Call };
   readonly embeddings: { readonly create: Call };
@@ -105,6 +111,12 @@ export const cases: Cases<Module> = {
     void clientOf(app).chat.complete(body('m-fake'));
     return 'dropped';
   },
+  parse: (app) =>
+    clientOf(app).chat.parse(body('m-json', { responseFormat: z.object({ answer: z.number() }) })),
+  'parse of a stream': async (app) => {
+    const request = body('m-json', { responseFormat: z.object({ answer: z.number() }) });
+    return collect((await clientOf(app).chat.parseStream(request)) as Items);
+  },
   'no request at all': async (app) => {
     const ended = (await failing(() => clientOf(app).chat.complete({ model: 7 }))) as object;
     return 'class' in ended && ended.class;
@@ -115,7 +127,7 @@ export const cases: Cases<Module> = {
     return [await reader.read(), await reader.read(), await reader.cancel(), await reader.read()];
   },
   'stream cancelled before it is read': async (app) => (await open(app, 'm-fake')).cancel(),
-  'stream through tee': async (app) => {
+  tee: async (app) => {
     const [left, right] = (await open(app, 'm-fake')).tee();
     return Promise.all([collect(left as Items), collect(right as Items)]);
   },
@@ -131,7 +143,8 @@ export const cases: Cases<Module> = {
     await (await open(app, 'm-fake')).pipeTo(target);
     return seen;
   },
-  'stream through a response': async (app) => {
+  // It is one itself.
+  toReadableStream: async (app) => {
     const bytes = (await open(app, 'm-fake'))
       .pipeThrough(lines())
       .pipeThrough(new TextEncoderStream());

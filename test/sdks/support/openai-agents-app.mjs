@@ -130,4 +130,27 @@ export const cases = {
   'never awaited': () => {
     void asking('gpt-fake');
   },
+  parse: async () => {
+    const outputType = {
+      type: 'json_schema',
+      name: 'answer',
+      strict: true,
+      schema: {
+        type: 'object',
+        properties: { answer: { type: 'number' } },
+        required: ['answer'],
+        additionalProperties: false,
+      },
+    };
+    const { finalOutput } = await run(agent(chat('gpt-json'), { outputType }), 'Grüß mich');
+    return finalOutput;
+  },
+  tee: async () => {
+    const [left, right] = (await streaming('gpt-fake')).toStream().tee();
+    return Promise.all([pieces(left), pieces(right)]);
+  },
+  toReadableStream: async () => {
+    const bytes = (await streaming('gpt-fake')).toTextStream().pipeThrough(new TextEncoderStream());
+    return new Response(bytes).text();
+  },
 };

@@ -29,6 +29,10 @@ export interface Sdk<Module> {
   ) => ApiPromise;
   readonly body: (model: string) => object;
   readonly tools: object;
+  /** What the body of a call has that asks for a stream. */
+  readonly streaming?: object;
+  /** How many items a stream gives at least that stops and keeps its connection. */
+  readonly itemsBeforeAbort?: number;
 }
 
 /** The shared cases, and those of this generator's own. */
@@ -36,8 +40,10 @@ export function stainlessCases<Module>({
   create,
   body,
   tools,
+  streaming = { stream: true },
+  itemsBeforeAbort = 3,
 }: Sdk<Module>): Readonly<Record<string, Case<Module>>> {
-  const streamed = (model: string) => ({ ...body(model), stream: true });
+  const streamed = (model: string) => ({ ...body(model), ...streaming });
   type Given = { readonly sdk: Module; readonly url: string };
   const open = async ({ sdk, url }: Given, model: string, options?: object): Promise<Stream> =>
     (await create(sdk, url, streamed(model), options)) as Stream;
@@ -68,7 +74,7 @@ export function stainlessCases<Module>({
       return collectUntilError(
         () => open(app, 'm-waits', { signal: controller.signal }),
         (count) => {
-          if (count === 3) setTimeout(() => controller.abort(), 5);
+          if (count === itemsBeforeAbort) setTimeout(() => controller.abort(), 5);
         },
       );
     },
@@ -77,7 +83,7 @@ export function stainlessCases<Module>({
       return collectUntilError(
         () => stream,
         (count) => {
-          if (count === 3) stream.controller.abort();
+          if (count === itemsBeforeAbort) stream.controller.abort();
         },
       );
     },

@@ -2,7 +2,7 @@
 /** An application of the `ai` package, with the package's own provider for the interfaces of OpenAI. */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { failing } from './case.ts';
+import { collect, failing } from './case.ts';
 
 const [, folder, , format, url] = process.argv.slice(2);
 const { load } = await import(pathToFileURL(join(folder, 'load.mjs')).href);
@@ -142,7 +142,7 @@ export const cases = {
     const model = ai.wrapLanguageModel({ model: openai.chat('gpt-fake'), middleware });
     return (await generateText({ ...asking('gpt-fake'), model })).text;
   },
-  object: async () => (await generateObject({ ...asking('gpt-json'), schema })).object,
+  parse: async () => (await generateObject({ ...asking('gpt-json'), schema })).object,
   responses: async () =>
     (await generateText({ ...asking('gpt-fake'), model: openai('gpt-fake') })).text,
   'frozen model': async () => {
@@ -168,10 +168,18 @@ export const cases = {
     await result.consumeStream();
     return await result.toolResults;
   },
-  'stream as a response': () => streamText(asking('gpt-fake')).toTextStreamResponse().text(),
-  'stream read twice': () => {
+  asResponse: () => streamText(asking('gpt-fake')).toTextStreamResponse().text(),
+  tee: () => {
     const result = streamText(asking('gpt-fake'));
     return Promise.all([read(result), read(result)]);
+  },
+  toReadableStream: () =>
+    new Response(
+      streamText(asking('gpt-fake')).textStream.pipeThrough(new TextEncoderStream()),
+    ).text(),
+  'parse of a stream': async () => {
+    const { partialObjectStream, object } = ai.streamObject({ ...asking('gpt-json'), schema });
+    return [await collect(partialObjectStream), await object];
   },
   'stream broken off': async () => {
     for await (const piece of streamText(asking('gpt-fake')).textStream) return piece;

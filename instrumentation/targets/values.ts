@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What the two interfaces of `openai` have in common: reading values that are typed only by promise, and their parameters.
- * A value of another type than expected is left out, not converted.
+ * Reads values of requests and answers, whose types the packages only promise. A value of another type than expected is left
+ * out, not converted.
  */
 import type { Attributes } from '@opentelemetry/api';
 import { property } from '../invocation.ts';

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `sealspan hold`: asks the writers of logs to place or release a legal hold, and tells which are on. Seals nothing
+ * itself: a log has one writer, which carries a request out within seconds, or when it starts next.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { ConfigError } from '../node/config.ts';
+import { nodeFiles } from '../node/files.ts';
+import { type HoldRequest, holdsIn, pendingHolds, requestHold } from '../node/holds.ts';
+import { sealedEvents } from '../node/place.ts';
+import { shown, shownJson, type Terminal } from './terminal.ts';
+import { findLogsAloud, isLive } from './verify.ts';
+
+export interface HoldOptions {
+  readonly dir: string;
+  /** Undefined only lists. */
+  readonly request: HoldRequest | undefined;
+  readonly isJson: boolean;
+}
+
+interface HeldLog {
+  readonly dir: string;
+  /** Whether its writer runs. */
+  readonly isLive: boolean;
+  /** Sealed, and not released. */
+  readonly holds: readonly string[];
+  /** Asked for, and not sealed yet. */
+  readonly pending: readonly HoldRequest[];
+}
+
+/** Runs the command; returns the exit status. */
+export async function runHold(
+  { dir, request, isJson }: HoldOptions,
+  terminal: Terminal,
+): Promise<number> {
+  // A copy has no writer to ask: only a writer's own directory holds `signing`.
+  const places = findLogsAloud(dir, terminal).filter((log) => existsSync(join(log.dir, 'signing')));
+  if (places.length === 0) throw new ConfigError(`${dir}: no log of a writer is in or below it`);
+  const logs: HeldLog[] = [];
+  for (const place of places) {
+    if (request !== undefined) requestHold(nodeFiles, place.dir, request, Date.now());
+    const { holds } = await sealedEvents(place.dir);
+    logs.push({
+      dir: place.dir,
+      isLive: isLive(place.dir),
+      holds: [...holdsIn(holds)],
+      pending: pendingHolds(nodeFiles, place.dir),
+    });
+  }
+  if (isJson) terminal.data(shownJson({ logs }));
+  else for (const log of logs) tell(log, terminal);
+  return 0;
+}
+
+function tell({ dir, isLive: isRunning, holds, pending }: HeldLog, terminal: Terminal): void {
+  for (const id of holds) terminal.data(`${shown(dir)}: hold ${shown(id)}`);
+  const when = isRunning
+    ? 'its writer seals it within seconds'
+    : 'its writer seals it when it starts';
+  for (const { action, id } of pending) {
+    const what = action === 'placed' ? 'is to be placed' : 'is to be released';
+    terminal.data(`${shown(dir)}: hold ${shown(id)} ${what}; ${when}`);
+  }
+  if (holds.length + pending.length === 0) terminal.data(`${shown(dir)}: no hold`);
+}
