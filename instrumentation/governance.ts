@@ -58,7 +58,11 @@ export interface GovernanceProcessor {
   shutdown(): Promise<void>;
 }
 
-const current = new AsyncLocalStorage<Readonly<Record<string, AttributeValue>>>();
+/** One for all copies of us in a process: what a bundle states holds for the calls that hooks beside it tell of. */
+const PLACE = Symbol.for('sealspan.governance.1');
+const places = globalThis as Record<symbol, unknown>;
+places[PLACE] ??= new AsyncLocalStorage();
+const current = places[PLACE] as AsyncLocalStorage<Readonly<Record<string, AttributeValue>>>;
 
 /**
  * Runs `work` with statements that every governed span started within it carries, across `await` as well. Calls nest: an

@@ -170,6 +170,8 @@ export function watchGenerator(
 /** Which iterator of a stream, or reader of a web stream, reads it. */
 export interface StreamReading {
   iterator: WeakRef<object> | undefined;
+  /** Takes our listener off the stream's signal, which can outlive the stream by far. */
+  forget?: () => void;
 }
 
 /** A stream that is aborted before it was ever read. Once it is read, the reader learns of it. */
@@ -179,16 +181,23 @@ function endIfUnread(
   reading: StreamReading,
   invocation: Invocation,
 ): void {
-  signal?.addEventListener(
-    'abort',
-    () => {
-      guard('stream.abort', () => {
-        const ending = signalEnding(signals);
-        if (reading.iterator === undefined && ending !== undefined) invocation.end(ending);
-      });
-    },
-    { once: true },
-  );
+  if (signal === undefined) return;
+  const onAbort = (): void => {
+    guard('stream.abort', () => {
+      const ending = signalEnding(signals);
+      if (reading.iterator === undefined && ending !== undefined) invocation.end(ending);
+    });
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  reading.forget = forgetOf(new WeakRef(signal), new WeakRef(onAbort));
+}
+
+/** Its own function, so that the closure keeps neither: whoever waits for the stream's end has it. */
+function forgetOf(signal: WeakRef<AbortSignal>, listener: WeakRef<() => void>): () => void {
+  return () => {
+    const onAbort = listener.deref();
+    if (onAbort !== undefined) signal.deref()?.removeEventListener('abort', onAbort);
+  };
 }
 
 /** Its own function, so that the closures keep nothing but these. */
@@ -200,7 +209,10 @@ export function readerOf(
 ): IteratorWatch {
   return {
     isReader: () => {
-      reading.iterator ??= own;
+      if (reading.iterator === undefined) {
+        reading.iterator = own;
+        reading.forget?.();
+      }
       return reading.iterator === own;
     },
     hasEnd,
@@ -220,5 +232,7 @@ export function endUnread({
   readonly reading: StreamReading;
   readonly invocation: Invocation;
 }): void {
-  if (reading.iterator === undefined) invocation.end(UNREAD);
+  if (reading.iterator !== undefined) return;
+  reading.forget?.();
+  invocation.end(UNREAD);
 }

@@ -59,10 +59,18 @@ export function channelOf(target: string, channel: string): TracingChannel {
 
 const subscribed = new WeakSet<Target>();
 
-/** Lets a target listen to its channels, once, however many ask for it. */
+/**
+ * Lets a target listen to its channels, once, however many ask for it. The channels are the process's: where another copy of
+ * us listens, as beside one that lies in a bundle, that one tells of the calls.
+ */
 export function subscribeTo(target: Target): void {
   if (subscribed.has(target)) return;
   subscribed.add(target);
+  const isHeard = ({ channel }: Hook): boolean => {
+    const { start, end, asyncEnd } = channelOf(target.name, channel);
+    return [start, end, asyncEnd].some(({ hasSubscribers }) => hasSubscribers);
+  };
+  if (target.hooks.some(isHeard)) return;
   guard(`${target.name}.subscribe`, target.subscribe);
 }
 

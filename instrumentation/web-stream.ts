@@ -176,11 +176,7 @@ function readableOf<Chunk>(
 ): ReadableStream<Chunk> {
   if (stream.locked) throw new TypeError('stream: somebody else reads it');
   // Asked for late: until then the application can have the stream itself, should we fail.
-  let taken: ReadableStreamDefaultReader<Chunk> | undefined;
-  const reader = (): ReadableStreamDefaultReader<Chunk> => {
-    taken ??= stream.getReader();
-    return taken;
-  };
+  let reader: ReadableStreamDefaultReader<Chunk> | undefined;
   const reading = { isRead: false, invocation };
   const watched = new ReadableStream<Chunk>(
     {
@@ -188,7 +184,8 @@ function readableOf<Chunk>(
         reading.isRead = true;
         let step: ReadableStreamReadResult<Chunk>;
         try {
-          step = await reader().read();
+          reader ??= stream.getReader();
+          step = await reader.read();
         } catch (error) {
           guard('watch.stream', () => invocation.endError(error, signals, sdkErrorEnding));
           throw error;
@@ -205,7 +202,8 @@ function readableOf<Chunk>(
         guard('watch.stream', () =>
           invocation.endStream(false, signalEnding(signals) ?? BROKEN_OFF),
         );
-        return reader().cancel(reason);
+        reader ??= stream.getReader();
+        return reader.cancel(reason);
       },
     },
     // Nothing is asked for ahead of the application.

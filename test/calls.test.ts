@@ -221,7 +221,14 @@ describe('two calls', () => {
 });
 
 test('what calls no model is no call', () => {
-  const operations = ['invoke_agent', 'execute_tool', 'retrieval', 'search_memory', 'plan'];
+  const operations = [
+    'invoke_agent',
+    'agent_step',
+    'execute_tool',
+    'retrieval',
+    'search_memory',
+    'plan',
+  ];
   const lines = operations.map(
     (operation, at): Line => [
       String(at),

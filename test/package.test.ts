@@ -6,11 +6,13 @@
  * dependencies, and each entry point is loaded there in a process of its own. Needs the network
  * and Linux on x64 (test/nodes holds binaries for that platform only).
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startFakeOpenai } from './support/fake-openai.ts';
 
 interface Manifest {
   readonly version: string;
@@ -27,7 +29,10 @@ interface Loaded {
 const ROOT = join(import.meta.dirname, '..');
 const NODES = join(import.meta.dirname, 'nodes');
 const MANIFEST: Manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-const API = `@opentelemetry/api@${MANIFEST.devDependencies['@opentelemetry/api']}`;
+/** What the service that makes calls has, as exactly as it is tested elsewhere. */
+const PACKAGES = ['@opentelemetry/api', '@opentelemetry/sdk-node', 'openai'].map(
+  (name) => `${name}@${MANIFEST.devDependencies[name]}`,
+);
 
 const RELEASES = [
   ['22.15.0', join(NODES, 'node_modules/node-22.15/bin/node')],
@@ -59,7 +64,7 @@ beforeAll(() => {
   tarball = join(folder, readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? 'none');
   mkdirSync(app);
   writeFileSync(join(app, 'package.json'), '{"private":true}\n');
-  npm(['install', '--ignore-scripts', '--no-audit', '--no-fund', tarball, API], app);
+  npm(['install', '--ignore-scripts', '--no-audit', '--no-fund', tarball, ...PACKAGES], app);
   npm(['ci', '--ignore-scripts', '--no-audit', '--no-fund'], NODES);
   // The first start of a log makes its key, and tells so; the starts that are compared find it there.
   const { status, stderr } = byImport(process.execPath, 'sealspan/register');
@@ -112,6 +117,34 @@ describe.each(RELEASES)('on Node %s', (release, binary) => {
     const { status, stderr } = load(binary, 'sealspan');
     expect(status).toBe(1);
     for (const entry of ENTRIES) expect(stderr).toContain(`'${entry}'`);
+  });
+
+  test.each(['mjs', 'cjs'])('calls of a model are sealed, of a service in %s', async (format) => {
+    const provider = await startFakeOpenai();
+    const load = format === 'mjs' ? '(await import("openai"))' : 'require("openai")';
+    const main = `calls.${format}`;
+    writeFileSync(
+      join(app, main),
+      `(async () => {
+        const { OpenAI } = ${load};
+        const client = new OpenAI({ apiKey: 'none', baseURL: '${provider.url}', maxRetries: 0 });
+        const ask = (model, more) =>
+          client.chat.completions.create({ model, messages: [{ role: 'user', content: 'hi' }], ...more });
+        await ask('gpt-fake');
+        for await (const _ of await ask('gpt-two', { stream: true }));
+        await ask('gpt-refuses').catch(() => {});
+      })();`,
+    );
+    const log = join(folder, `calls-${release}-${format}`);
+    const env = { PATH: process.env.PATH ?? '', SEALSPAN_DIR: log, SEALSPAN_ORIGIN: 'svc' };
+    const args = ['--no-warnings', '--import', 'sealspan/register', main];
+    const run = promisify(execFile);
+    const options = { cwd: app, env, encoding: 'utf8', timeout: 60_000 } as const;
+    const { stdout } = await run(binary, args, options).finally(() => provider.close());
+    expect(stdout).toBe('');
+    const command = join(app, 'node_modules/sealspan/dist/exporter/cli/main.js');
+    const verified = await run(binary, [command, 'verify', '--json', join(log, '0')], options);
+    expect(JSON.parse(verified.stdout)).toMatchObject({ verdict: 'valid', entries: 3 });
   });
 
   test('the command answers', () => {

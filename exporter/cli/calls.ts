@@ -24,6 +24,8 @@ export interface CallSpan {
 
 /** Operations that call no model, whatever they contain. */
 const NO_CALLS: ReadonlySet<string> = new Set([
+  // One turn of an agent, in the telemetry of the Vercel SDK.
+  'agent_step',
   'create_agent',
   'execute_tool',
   'fetch_response',

@@ -61,7 +61,7 @@ function subscribe(): void {
     // A middleware is not told of the application's signal.
     hide(self, 'send', function (this: object, command: unknown, ...rest: unknown[]): unknown {
       // Looked up with each call, since tests put another in its place there.
-      const send = property(Object.getPrototypeOf(this), 'send') as (...args: unknown[]) => unknown;
+      const { send } = Object.getPrototypeOf(this) as { send(...args: unknown[]): unknown };
       return sending.run(rest[0], () => send.call(this, command, ...rest));
     });
   });

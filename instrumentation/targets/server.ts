@@ -24,8 +24,21 @@ const PROVIDERS: readonly (readonly [hostEnd: string, provider: string])[] = [
   ['-aiplatform.googleapis.com', names.GEN_AI_PROVIDER_NAME_VALUE_GCP_VERTEX_AI],
 ];
 
+/** The address that was looked at last: most services have one, and every call asks. */
+let last:
+  | { readonly address: string; readonly provider: string; readonly found: Attributes }
+  | undefined;
+
 /** The attributes of a server, given its address; any host that is not known is named as the package is. */
 export function serverOf(address: unknown, provider: string): Attributes {
+  if (typeof address !== 'string') return lookUp(address, provider);
+  if (last?.address !== address || last.provider !== provider) {
+    last = { address, provider, found: lookUp(address, provider) };
+  }
+  return { ...last.found };
+}
+
+function lookUp(address: unknown, provider: string): Attributes {
   const attributes: Attributes = { [names.ATTR_GEN_AI_PROVIDER_NAME]: provider };
   const url = typeof address === 'string' || address instanceof URL ? URL.parse(address) : null;
   if (url === null) return attributes;

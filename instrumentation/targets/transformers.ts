@@ -44,7 +44,7 @@ function subscribe(): void {
   listen(channelOf(NAME, 'create').end, ({ self }) => {
     if (typeof self !== 'function') return;
     hide(self, '_call', function (this: unknown, ...args: unknown[]): unknown {
-      const method = property(Object.getPrototypeOf(this), '_call') as Method;
+      const { _call: method } = Object.getPrototypeOf(this) as { readonly _call: Method };
       // A pipeline that calls itself, or another, for a part of its answer.
       if (withinModel.getStore() === true) return method.apply(this, args);
       return callPipeline(method, this, args);

@@ -13,12 +13,24 @@ export type Field = readonly [
   type: 'string' | 'number' | 'boolean',
 ];
 
+/** The steps of each path, which are few and asked for with every call. */
+const steps = new Map<string, readonly string[]>();
+
+function stepsOf(path: string): readonly string[] {
+  let known = steps.get(path);
+  if (known === undefined) {
+    known = path.split('.');
+    steps.set(path, known);
+  }
+  return known;
+}
+
 /** The attributes of the fields that are there; a path has its steps separated by dots. */
 export function fieldsOf(value: unknown, fields: readonly Field[]): Attributes {
   const attributes: Attributes = {};
   for (const [path, attribute, type] of fields) {
     let at: unknown = value;
-    for (const step of path.split('.')) at = property(at, step);
+    for (const step of stepsOf(path)) at = property(at, step);
     if (typeof at !== type || (type === 'number' && !Number.isFinite(at))) continue;
     attributes[attribute] ??= at as string | number | boolean;
   }

@@ -35,6 +35,7 @@ if (!isExplicit) installHooks(loader === 'sync' || loader === 'async' ? { loader
 Object.assign(globalThis, {
   sealspanTest: {
     spans: ended,
+    started,
     instrument: isExplicit ? instrument : undefined,
     openCount: () => instrumentationStats().open,
     problems: () => instrumentationStats().problems,
