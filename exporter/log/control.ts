@@ -239,11 +239,10 @@ function encodeValue(type: Spelling, value: unknown, key: string): Uint8Array {
 export function encodeControl(event: ControlEvent, timeMs: number): Uint8Array {
   if (!Number.isInteger(timeMs) || timeMs < 0 || timeMs > TIME_MS_MAX)
     throw new RangeError(`timeMs: no integer of 0..${TIME_MS_MAX}`);
-  const parts: Uint8Array[] = [];
   const time = new Uint8Array(9);
   time[0] = 1 * 8 + FIXED64;
   new DataView(time.buffer).setBigUint64(1, BigInt(timeMs) * 1_000_000n, true);
-  parts.push(time);
+  const parts: Uint8Array[] = [time];
   const values = event as unknown as Readonly<Record<string, unknown>>;
   for (const [field, type] of Object.entries(CONTROL_FIELDS[event.name])) {
     const key = field.replace('?', '');
