@@ -126,7 +126,11 @@ function endRequest(message: CallMessage, call: ApiCall): void {
   }
   const { result } = message;
   const response = property(result, 'response');
-  if (typeof response === 'object' && response !== null) callOfResponse.set(response, call);
+  // Only a stream has events whose end mark is looked for.
+  const isStream = property(property(result, 'options'), 'stream') === true;
+  if (isStream && typeof response === 'object' && response !== null) {
+    callOfResponse.set(response, call);
+  }
   const signals = [
     ...call.signals,
     property(property(result, 'options'), 'signal'),
