@@ -327,6 +327,82 @@ const ATTACKS: readonly Attack[] = [
   },
 ];
 
+describe('first segments that were deleted', () => {
+  const YEAR_MS = 365 * DAY_MS;
+  /** An archive of so long ago, whose first segment is gone, seen whole before. */
+  const gone = async (ageMs: number, hasStarts = true): Promise<string> => {
+    s3.objects.clear();
+    s3.now = () => Date.now() - ageMs;
+    log = await archived({ segmentCount: 4, hasStarts });
+    s3.now = Date.now;
+    const trust = trustOf([log]);
+    expect(await verify(trust)).toMatchObject({ status: 0, codes: [] });
+    for (const key of [segment(FIRST), log.checkpointKeys[FIRST]!]) destroy(key);
+    return trust;
+  };
+
+  test('when their retention was over: the rest verifies, for whoever saw them or did not', async () => {
+    const trust = await gone(YEAR_MS);
+    expect(await verify(trust)).toMatchObject({ status: 0, codes: ['log.pruned-seen'] });
+    const { status, codes, json } = await verify();
+    expect([status, codes, json.entries]).toEqual([4, ['log.pruned'], log.spanCount - 2]);
+  });
+
+  test('sooner: told', async () => {
+    const trust = await gone(DAY_MS);
+    expect(await verify(trust)).toMatchObject({
+      status: 3,
+      codes: ['log.pruned-seen', 'archive.deleted'],
+    });
+    expect(await verify()).toMatchObject({ status: 4, codes: ['log.pruned', 'archive.deleted'] });
+  });
+
+  test('and are on their way out, behind a delete marker: they are gone', async () => {
+    const trust = await gone(YEAR_MS);
+    for (const key of [segment(FIRST), log.checkpointKeys[FIRST]!]) s3.hide(key);
+    expect(await verify(trust)).toMatchObject({ status: 0, codes: ['log.pruned-seen'] });
+  });
+
+  test('down to where no start is: the log begins at the next one', async () => {
+    const trust = await gone(YEAR_MS);
+    destroy(log.startKeys[FIRST]!);
+    const { status, codes, json } = await verify(trust);
+    expect([status, codes, json.entries]).toEqual([0, ['log.pruned-seen'], log.spanCount - 4]);
+  });
+
+  test('without any start: nothing behind them can be held against a signature', async () => {
+    expect(await verify(await gone(YEAR_MS, false))).toMatchObject({
+      status: 1,
+      codes: expect.arrayContaining(['segment.name']),
+    });
+  });
+
+  test('with a start that lies, or none under its name', async () => {
+    const trust = await gone(YEAR_MS);
+    const key = log.startKeys[FIRST]!;
+    const honest = bytesOf(key);
+    const lie = Buffer.from(honest.toString().replace(/\n[^\n]+\n$/, `\n${'A'.repeat(43)}=\n`));
+    s3.objects.delete(key);
+    s3.add(key, lie, lockNow());
+    expect(await verify(trust)).toMatchObject({
+      status: 1,
+      codes: expect.arrayContaining(['log.root', 'log.pruned']),
+    });
+    s3.objects.delete(key);
+    s3.add(key, Buffer.from('hello'), lockNow());
+    expect(await verify(trust)).toMatchObject({
+      status: 3,
+      codes: ['log.pruned-seen', 'archive.foreign'],
+    });
+    s3.add(`${ORIGIN}/starts/notes`, honest, lockNow());
+    s3.add(key, honest, lockNow());
+    expect(await verify(trust)).toMatchObject({
+      status: 1,
+      codes: expect.arrayContaining(['archive.version', 'archive.foreign']),
+    });
+  });
+});
+
 describe('a legal hold that the log says is on', () => {
   const hold = { name: 'hold', action: 'placed', id: 'case-7' } as const;
   const under = async (isOn: boolean, events: readonly ControlEvent[]): Promise<Told> => {
@@ -455,7 +531,7 @@ describe('credentials that may not', () => {
 });
 
 test('every finding of an archive is provoked here', () => {
-  const elsewhere = ['archive.permission', 'archive.hold'];
+  const elsewhere = ['archive.permission', 'archive.hold', 'archive.deleted'];
   const provoked = new Set([...ATTACKS.flatMap(({ codes }) => codes), ...elsewhere]);
   expect(ARCHIVE_FINDING_CODES.filter((code) => !provoked.has(code))).toEqual([]);
 });

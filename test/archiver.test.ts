@@ -208,6 +208,33 @@ describe('progress is what is sealed', () => {
   });
 });
 
+test('a pass looks at what is new, and not at all that was archived', async () => {
+  const world = new World();
+  const asked: number[] = [];
+  const archiver = world.open({
+    finishedSegments: async function* (from) {
+      asked.push(from);
+      yield* world.segments.filter(({ firstIndex }) => firstIndex >= from);
+    },
+  });
+  for (const text of ['a', 'b', 'c']) {
+    world.finish(text);
+    world.cover(world.segments.length * 10);
+    expect(await archiver.flush(LONG_MS)).toEqual({ status: 'ok', behindBy: 0 });
+  }
+  expect(asked.at(-1)).toBeGreaterThanOrEqual(20);
+  expect(asked).toEqual([...asked].sort((a, b) => a - b));
+  expect(world.receipts.map(({ segment }) => segment)).toEqual([0, 10, 20]);
+  // One that the store has something else for is looked at each time, and so are those behind it.
+  writeFileSync(join(world.store, ORIGIN, segmentName(30)), 'another');
+  for (const text of ['d', 'e']) world.finish(text);
+  world.cover(50);
+  expect(await archiver.flush(LONG_MS)).toEqual({ status: 'pending', behindBy: 1 });
+  await archiver.flush(LONG_MS);
+  expect(asked.at(-1)).toBe(30);
+  expect(world.receipts.map(({ segment }) => segment)).toEqual([0, 10, 20, 40]);
+});
+
 test('a store that is away is waited for, and told about', async () => {
   const world = new World();
   world.finish('first');

@@ -11,10 +11,10 @@ import {
   BODY_KEY,
   CONTENT_KEYS,
   type ContentRules,
-  createContentPolicy,
   isContentKey,
   type Treatment,
-} from '../exporter/node/content-policy.ts';
+} from '../exporter/node/content-judge.ts';
+import { createContentPolicy } from '../exporter/node/content-policy.ts';
 import { sha256 } from '../exporter/node/keys.ts';
 import { isGoverned } from '../semconv/index.ts';
 import { codeOf } from './support/log-error.ts';

@@ -1,3 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// Goal: what the gateway acknowledged is in a log that verifies, under its sender's name; and a client can say nothing there
+// but its own. Method: the stock exporters as clients, `verifyDirectory` as judge, protobufjs as reader.
 import { createHash, createHmac } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

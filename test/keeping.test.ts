@@ -228,6 +228,24 @@ const firsts0 = (): number => {
   }
 };
 
+test('an archive has where to begin once its first segments are deleted', async () => {
+  for (let round = 0; round < 3; round++) await live(20);
+  const trust = trustFile();
+  expect(await verifyStored(trust)).toMatchObject({ status: 0, codes: [], entries: 60 });
+  const starts = [...s3.objects.keys()].filter((key) => key.includes('/starts/')).sort();
+  expect(starts.length).toBe(3);
+  const last = starts[2]!.slice(-20);
+  for (const key of s3.objects.keys()) {
+    const [, at] = /\/(?:segments|checkpoints)\/([0-9]{20})/.exec(key) ?? [];
+    if (at !== undefined && at < last) s3.objects.delete(key);
+  }
+  // No day has passed since they were stored.
+  expect(await verifyStored(trust)).toMatchObject({
+    status: 3,
+    codes: ['log.pruned-seen', 'archive.deleted'],
+  });
+});
+
 describe('an archive that segments were removed for', () => {
   const refused = async (more: ConfigInput = {}): Promise<string> => {
     const app = startAudited({ config: config(more), spanCount: 1, end: 'shutdown' });

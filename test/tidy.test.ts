@@ -14,6 +14,10 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['instrumentation/targets/bedrock-answer.ts', 'sdks/bedrock.test'],
   ['instrumentation/targets/langchain-answer.ts', 'sdks/langchain.test'],
   ['instrumentation/targets/vercel-ai-answer.ts', 'sdks/vercel-ai.test'],
+  [
+    'exporter/node/content-judge.ts',
+    'content-policy.test: names, rules, and keys as nobody writes them',
+  ],
   ['index.ts', 'package.test: the root import throws and names the entry points'],
   ['semconv/index.ts', 'package.test loads every entry point; semconv.test uses it'],
   ['semconv/attributes.ts', 'generated; semconv.test compares it with the registry'],
@@ -51,6 +55,7 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ],
   ['instrumentation/targets/server.ts', 'instrumentation/openai-more.test'],
   ['exporter/cli/hold.ts', 'keeping.test: holds that are placed, listed and released'],
+  ['exporter/node/archive-start.ts', 'archive-verify.test: first segments that were deleted'],
   ['exporter/node/recovery.ts', 'log-writer.test: torn tails, and crashes while they are cut'],
   ['exporter/log/errors.ts', 'each code is provoked in the test of the module that gives it'],
   ['exporter/log/index.ts', 'package.test loads every entry point'],

@@ -306,14 +306,15 @@ example: sealspan keygen --origin payments/prod/0 --out /etc/sealspan/payments-0
     help: `sealspan gateway [--config FILE] [--json]
 
 Listens for OTLP over gRPC (127.0.0.1:4317) and HTTP (127.0.0.1:4318), traces and logs, and seals what arrives. An
-acknowledged request is sealed and fsynced. Ends in order on SIGTERM: answers what is under way, closes the log.
+acknowledged request is sealed and fsynced. Ends in order on SIGTERM: answers what is under way, closes the log. Takes
+renewed certificates from their files by itself, and at once on SIGHUP.
 
   --config FILE  configuration (default: SEALSPAN_CONFIG, or ./sealspan.yaml if it is there)
   --json         one JSON object on stdout once it listens: origin, logDirectory, vkey, ports, policyId
 
 Other addresses need \`gateway.tls\` in the configuration, or \`insecure: true\` beside them.
 
-exit 0 after SIGTERM or SIGINT, 2 configuration, 5 the log, an address or the disk failed
+exit 0 after SIGTERM or SIGINT, 2 configuration, 5 the log, an address, the disk or the sealing thread failed
 
 example: sealspan gateway --config /etc/sealspan/sealspan.yaml`,
     options: { config: { type: 'string' } },

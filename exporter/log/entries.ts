@@ -68,18 +68,10 @@ const CHILD_TAG = 0x12;
 /** `instrumentation_library_spans` of old, which some decoders still know as a second home for spans. */
 const RETIRED_FIELD = 1000;
 
-/** Checks every known field below one message, to the last leaf. Unknown fields are kept and not looked into. */
-function checkMessage(
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  type: MessageType,
-  depth: number,
-): void {
-  checkFields(new FieldCursor(bytes, start, end), type, depth);
-}
-
-/** One cursor for all levels: half of the time of a walk was the making of one for each. */
+/**
+ * Checks every known field below one message, to the last leaf. Unknown fields are kept and not looked into. One cursor
+ * for all levels: half of the time of a walk was the making of one for each.
+ */
 function checkFields(cursor: FieldCursor, type: MessageType, depth: number): void {
   if (depth > MESSAGE_DEPTH_MAX) {
     refuse('otlp.depth', 'otlp: nested too deep', cursor.valueEnd);
@@ -91,11 +83,15 @@ function checkFields(cursor: FieldCursor, type: MessageType, depth: number): voi
       cursor.refuse('otlp.wire-type', `otlp: field ${cursor.number}: wire type ${cursor.wireType}`);
     }
     const nested = type.nested[cursor.number];
-    if (nested === undefined) continue;
-    const around = cursor.enter();
-    checkFields(cursor, nested, depth + 1);
-    cursor.leave(around);
+    if (nested !== undefined) checkNested(cursor, nested, depth + 1);
   }
+}
+
+/** The message that a cursor stands on; what the cursor says of that field is gone then. */
+function checkNested(cursor: FieldCursor, type: MessageType, depth: number): void {
+  const around = cursor.enter();
+  checkFields(cursor, type, depth);
+  cursor.leave(around);
 }
 
 /** Entries share buffers of about this size: one for each costs more than all else that is done to a small span. */
@@ -142,12 +138,10 @@ function readContainer(
         cursor.refuse('otlp.repeated', `otlp: field ${cursor.number} stands twice`);
       }
       seen |= bit;
-      if (cursor.number === CONTEXT_FIELD) {
-        checkMessage(bytes, cursor.valueStart, cursor.valueEnd, context, depth);
-      }
     }
     kept.push(bytes.subarray(cursor.tagStart, cursor.valueEnd));
     keptByteLength += cursor.valueEnd - cursor.tagStart;
+    if (cursor.number === CONTEXT_FIELD) checkNested(cursor, context, depth);
   }
   return { kept, keptByteLength, children };
 }
@@ -190,7 +184,7 @@ export function splitRequest(bytes: Uint8Array, kind: PayloadKind): Uint8Array[]
       for (let i = 0; i < scope.children.length; i += 2) {
         const itemStart = scope.children[i]!;
         const itemEnd = scope.children[i + 1]!;
-        checkMessage(bytes, itemStart, itemEnd, item, ITEM_DEPTH);
+        checkFields(new FieldCursor(bytes, itemStart, itemEnd), item, ITEM_DEPTH);
         const itemLength = itemEnd - itemStart;
         const scopeLength = scope.keptByteLength + 1 + varintByteLength(itemLength) + itemLength;
         const resourceLength =
@@ -286,21 +280,15 @@ export function itemOf(entry: Uint8Array, kind: PayloadKind): ItemRange {
       if ((seen & bit) !== 0)
         cursor.refuse('otlp.repeated', `otlp: field ${cursor.number} stands twice`);
       seen |= bit;
-      if (cursor.number === CONTEXT_FIELD) {
-        checkMessage(
-          entry,
-          cursor.valueStart,
-          cursor.valueEnd,
-          level === 1 ? RESOURCE : SCOPE,
-          level + 1,
-        );
-      }
+      const context = level === 1 ? RESOURCE : SCOPE;
+      if (cursor.number === CONTEXT_FIELD) checkNested(cursor, context, level + 1);
     }
     if (child < 0) refuse('otlp.not-an-entry', 'entry: holds no span or log record', start);
     start = child;
     end = cursor.valueEnd;
   }
-  checkMessage(entry, start, end, kind === 'traces' ? SPAN : LOG_RECORD, ITEM_DEPTH);
+  const type = kind === 'traces' ? SPAN : LOG_RECORD;
+  checkFields(new FieldCursor(entry, start, end), type, ITEM_DEPTH);
   return { start, end };
 }
 

@@ -34,11 +34,6 @@ export class NumberRanges {
     return this.#ranges;
   }
 
-  /** How many ranges there are: what this takes of memory. */
-  get rangeCount(): number {
-    return this.#ranges.length;
-  }
-
   /** Highest number seen; 0 before the first. */
   get highest(): number {
     return this.#ranges.at(-1)?.[1] ?? 0;

@@ -22,6 +22,8 @@ const VERDICT_OF = {
   'archive.lock': 'incomplete',
   /** A lock that ends before the retention does, or before it ended when the receipt was sealed. */
   'archive.expiry': 'incomplete',
+  /** The first segments are gone before their retention can have ended. */
+  'archive.deleted': 'incomplete',
   /** The log says that a legal hold is on, and an object is under none. */
   'archive.hold': 'incomplete',
   /** The credentials may not see what was to be checked. */

@@ -63,7 +63,7 @@ export class S3Archive implements Archive {
   }
 
   async #holdStored(origin: string, isOn: boolean): Promise<void> {
-    for (const folder of ['segments', 'checkpoints']) {
+    for (const folder of ['segments', 'checkpoints', 'starts']) {
       const prefix = `${origin}/${folder}/`;
       let last: string | undefined;
       // Twice: what was on its way while the first listing was read is behind its end.

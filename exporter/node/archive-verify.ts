@@ -8,16 +8,24 @@ import { equalBytes } from '../log/bytes.ts';
 import type { ReceiptEvent } from '../log/control.ts';
 import { LogError } from '../log/errors.ts';
 import { NOTE_BYTE_LENGTH_MAX, SEGMENT_BYTE_LENGTH_MAX } from '../log/limits.ts';
-import { type Hash, leafHash, NO_LINK, Tree } from '../log/merkle.ts';
+import { type Hash, leafHash, Tree } from '../log/merkle.ts';
 import { type Head, judgeNote, parseCheckpoint } from '../log/note.ts';
 import { parseSegmentName, readFrames } from '../log/segment.ts';
-import { type NamedBytes, type Trust, type VerifiedRecord, verifyLog } from '../log/verify.ts';
+import {
+  type NamedBytes,
+  type Removed,
+  type Trust,
+  type VerifiedRecord,
+  verifyLog,
+} from '../log/verify.ts';
 import { Locks, type WantedLock } from './archive-locks.ts';
 import { PROBE_FOLDER } from './archive-probe.ts';
 import { ArchiveFindings, type ArchiveReport } from './archive-report.ts';
+import { findStart, parseStartName, START_BYTE_LENGTH_MAX } from './archive-start.ts';
 import { takeHold } from './holds.ts';
 import { nodePrimitives, sha256 } from './keys.ts';
-import type { ObjectLock } from './retention.ts';
+import { parsePruned } from './prune.ts';
+import { DAY_MS, type ObjectLock } from './retention.ts';
 import type { StoredKey, StoredVersion } from './s3-listing.ts';
 import type { S3Store, StoredBytes } from './s3-store.ts';
 
@@ -55,6 +63,9 @@ const AWAITED_COUNT_MAX = 10_000;
 
 const CHECKPOINT_NAME = /^(\d{20})-([0-9a-f]{64})$/;
 
+/** Folders of a log. */
+const OF_LOG = ['segments', 'checkpoints', 'starts'];
+
 /** Logs of an archive, and what belongs to none. */
 export interface FoundLogs {
   readonly origins: readonly string[];
@@ -82,7 +93,7 @@ export async function findArchivedLogs(store: S3Store): Promise<FoundLogs> {
       folders.includes(`${folder}segments/`) || folders.includes(`${folder}checkpoints/`);
     if (isLog && folder !== '') origins.push(folder.slice(0, -1));
     for (const next of folders.sort()) {
-      const isOfLog = isLog && (next === `${folder}segments/` || next === `${folder}checkpoints/`);
+      const isOfLog = isLog && OF_LOG.some((name) => next === `${folder}${name}/`);
       if (isOfLog || next === `${PROBE_FOLDER}/`) continue;
       if (depth < DEPTH_MAX) await look(next, depth + 1);
     }
@@ -96,9 +107,11 @@ export async function findArchivedLogs(store: S3Store): Promise<FoundLogs> {
  * @throws S3Failure where the store can not be read
  */
 export async function verifyArchivedLog(options: ArchiveToVerify): Promise<VerifiedArchive> {
-  const walk = new ArchiveWalk(options);
+  const removed = await findStart(options.store, `${options.origin}/`);
+  const walk = new ArchiveWalk(options, removed);
   const report = await verifyLog(
     {
+      removed,
       checkpoints: await walk.newestCheckpoints(),
       segments: walk.segments(),
       trust: options.trust,
@@ -148,8 +161,9 @@ class ArchiveWalk {
   readonly #options: ArchiveToVerify;
   readonly #store: S3Store;
   readonly #folder: string;
-  readonly #tree: Tree = new Tree(sha256);
-  #link: Hash = NO_LINK;
+  readonly #removed: Removed;
+  readonly #tree: Tree;
+  #link: Hash;
   /** Roots that checkpoints state, by size, for the segment being verified. */
   readonly #stated = new Map<number, { readonly root: Hash; readonly key: string }[]>();
   readonly #checkpoints: AsyncGenerator<Loaded, void, undefined>;
@@ -161,7 +175,10 @@ class ArchiveWalk {
   #segmentCount = 0;
   #byteLength = 0;
 
-  constructor(options: ArchiveToVerify) {
+  constructor(options: ArchiveToVerify, removed: Removed) {
+    this.#removed = removed;
+    this.#tree = new Tree(sha256, removed.size, removed.peaks);
+    this.#link = removed.link;
     this.#options = options;
     this.#store = options.store;
     this.#folder = `${options.origin}/`;
@@ -209,6 +226,7 @@ class ArchiveWalk {
     }
     // What lies behind the end of the log is looked at as well.
     await this.#stateUpTo(Number.POSITIVE_INFINITY);
+    await this.#lookAtStarts();
   }
 
   /** What only the whole log tells. */
@@ -246,7 +264,9 @@ class ArchiveWalk {
     for await (const stored of this.#keys('segments/')) {
       const firstIndex = parseSegmentName(this.#nameOf(stored));
       if (firstIndex === undefined) this.#foreign(stored);
-      else yield { stored, at: firstIndex, got: this.#getOnly(stored, SEGMENT_BYTE_LENGTH_MAX) };
+      // What is in front of where the log begins is on its way out, or can not be verified any more.
+      else if (firstIndex >= this.#removed.size)
+        yield { stored, at: firstIndex, got: this.#getOnly(stored, SEGMENT_BYTE_LENGTH_MAX) };
     }
   }
 
@@ -255,7 +275,8 @@ class ArchiveWalk {
     for await (const stored of this.#keys('checkpoints/')) {
       const size = Number(CHECKPOINT_NAME.exec(this.#nameOf(stored))?.[1] ?? Number.NaN);
       if (Number.isNaN(size)) this.#foreign(stored);
-      else yield { stored, at: size, got: this.#getOnly(stored, NOTE_BYTE_LENGTH_MAX) };
+      else if (size > this.#removed.size || stored.versionCount > 0)
+        yield { stored, at: size, got: this.#getOnly(stored, NOTE_BYTE_LENGTH_MAX) };
     }
   }
 
@@ -286,6 +307,7 @@ class ArchiveWalk {
     this.#locks.lookAtMarkers(stored);
     if (counted === undefined) return undefined;
     const lock = await this.#locks.lookAt(stored.key, counted);
+    if (at > 0 && at === this.#removed.size) this.#judgeRemoval(stored.key, counted.storedMs);
     const { bytes } = counted;
     if (this.#awaited.size < AWAITED_COUNT_MAX) {
       const hash = sha256(bytes);
@@ -385,6 +407,33 @@ class ArchiveWalk {
     }
   }
 
+  /** What is gone was stored before the first that is left; if that is young, so was it. */
+  #judgeRemoval(key: string, storedMs: number): void {
+    const { nowMs, wanted } = this.#options;
+    if (storedMs + wanted.minimumDays * DAY_MS <= nowMs) return;
+    const since = new Date(storedMs).toISOString();
+    const message = `is the first that is left, stored ${since}: those before it are gone sooner than ${wanted.minimumDays} days, unless nothing was stored for long`;
+    this.findings.add('archive.deleted', key, message);
+  }
+
+  /** What was kept of the log in front of some segments. */
+  async #lookAtStarts(): Promise<void> {
+    for await (const stored of this.#keys('starts/')) {
+      const index = parseStartName(this.#nameOf(stored));
+      const isStart = (bytes: Uint8Array): boolean => parsePruned(bytes)?.size === index;
+      if (index === undefined) this.#foreign(stored);
+      if (index === undefined || (index < this.#removed.size && stored.versionCount === 0))
+        continue;
+      this.#locks.lookAtMarkers(stored);
+      const counted = await this.#choose(stored, START_BYTE_LENGTH_MAX, isStart, true);
+      if (counted === undefined) continue;
+      await this.#locks.lookAt(stored.key, counted);
+      if (!isStart(counted.bytes)) {
+        this.findings.add('archive.foreign', stored.key, 'is not the start that its name says');
+      }
+    }
+  }
+
   async #state(key: string, bytes: Uint8Array): Promise<void> {
     const { trust, origin } = this.#options;
     try {
@@ -426,7 +475,9 @@ class ArchiveWalk {
     return relative.slice(relative.indexOf('/') + 1);
   }
 
-  #keys(folder: 'segments/' | 'checkpoints/'): AsyncGenerator<StoredKey, void, undefined> {
+  #keys(
+    folder: 'segments/' | 'checkpoints/' | 'starts/',
+  ): AsyncGenerator<StoredKey, void, undefined> {
     return this.#store.keys(`${this.#folder}${folder}`, {
       onLack: (permission) => {
         if (this.#canSeeVersions) {

@@ -29,8 +29,8 @@ export interface ArchiveReport {
 export interface ArchiverConfig {
   readonly archive: Archive;
   readonly origin: string;
-  /** Finished segments in order; those with a receipt may be left out. */
-  readonly finishedSegments: () => AsyncIterable<FinishedSegment>;
+  /** Finished segments in order, from the one that begins at `from` on; those with a receipt may be left out. */
+  readonly finishedSegments: (from: number) => AsyncIterable<FinishedSegment>;
   /**
    * A checkpoint that covers the first `size` records, if there is one: the one of exactly so many where it was kept,
    * since an archive that ends with a segment then verifies by itself; else the newest.
@@ -38,6 +38,8 @@ export interface ArchiverConfig {
   readonly checkpoint: (
     size: number,
   ) => { readonly size: number; readonly bytes: Uint8Array } | undefined;
+  /** What was in front of the segment that begins at `firstIndex`, where that was kept. */
+  readonly start?: (firstIndex: number) => Uint8Array | undefined;
   /** The receipts in the log: progress is what is sealed, not what a file beside it says (invariant 10). */
   readonly receipts: Iterable<Pick<ReceiptEvent, 'archive' | 'key'>>;
   /** Seals a receipt; the segment counts as archived once this resolves. */
@@ -77,6 +79,11 @@ export function checkpointKey(origin: string, size: number, note: Uint8Array): s
   return `${origin}/checkpoints/${digits20(size)}-${encodeHex(sha256)}`;
 }
 
+/** `<origin>/starts/<index of the first record behind it, 20 digits>` */
+export function startKey(origin: string, firstIndex: number): string {
+  return `${origin}/starts/${digits20(firstIndex)}`;
+}
+
 function digits20(value: number): string {
   return String(value).padStart(20, '0');
 }
@@ -100,6 +107,8 @@ export function openArchiver(config: ArchiverConfig): Archiver {
   let behindBy = 0;
   let failureCount = 0;
   let cause: string | undefined;
+  /** All segments before this record are archived: a pass costs what is new, not what there is. */
+  let archivedTo = 0;
 
   /** What is wrong with one of our own files, in the pass under way. The other segments are archived all the same. */
   let localFailure: unknown;
@@ -123,6 +132,7 @@ export function openArchiver(config: ArchiverConfig): Archiver {
       return;
     }
     const { bytes } = checkpoint;
+    const start = config.start?.(segment.firstIndex);
     const objects: readonly ArchiveObject[] = [
       { key, content: { path: segment.path }, byteLength, sha256 },
       // A crash between the two leaves a segment without the proof of who sealed it; without a receipt both are put again.
@@ -132,6 +142,16 @@ export function openArchiver(config: ArchiverConfig): Archiver {
         byteLength: bytes.length,
         sha256: createHash('sha256').update(bytes).digest(),
       },
+      ...(start === undefined
+        ? []
+        : [
+            {
+              key: startKey(origin, segment.firstIndex),
+              content: { bytes: start },
+              byteLength: start.length,
+              sha256: createHash('sha256').update(start).digest(),
+            },
+          ]),
     ];
     let lock: string | undefined;
     for (const object of objects) {
@@ -170,9 +190,12 @@ export function openArchiver(config: ArchiverConfig): Archiver {
   const pass = async (): Promise<void> => {
     let left = 0;
     localFailure = undefined;
-    for await (const segment of config.finishedSegments()) {
+    for await (const segment of config.finishedSegments(archivedTo)) {
       const key = segmentKey(origin, segment.firstIndex);
-      if (archived.has(key)) continue;
+      if (archived.has(key)) {
+        if (left === 0) archivedTo = segment.nextIndex;
+        continue;
+      }
       left++;
       // Grows while a pass looks; shrinks only when one has looked at all.
       behindBy = Math.max(behindBy, left);
@@ -183,6 +206,7 @@ export function openArchiver(config: ArchiverConfig): Archiver {
       if (checkpoint === undefined || checkpoint.size < segment.nextIndex) continue;
       await archiveSegment(segment, checkpoint);
       if (archived.has(key)) left--;
+      if (left === 0) archivedTo = segment.nextIndex;
     }
     behindBy = left;
     if (localFailure !== undefined) throw localFailure;

@@ -1,26 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * What is done to a request before it is sealed: content attributes kept, replaced by keyed digests or dropped, spans
- * that are not governed left out; on the wire, so that every other byte stays as it came. Judges names, not values:
- * content under a name that no convention gives it is kept unless a rule says otherwise.
+ * that are not governed left out; on the wire, so that every other byte stays as it came. Content under a name that no
+ * convention gives it is kept unless a rule says otherwise.
  */
-import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { isGoverned } from '../../semconv/index.ts';
 import { encodeHex } from '../log/bytes.ts';
 import { LogError } from '../log/errors.ts';
 import { REQUEST_ENTRY_COUNT_MAX } from '../log/limits.ts';
 import { FieldCursor, LEN, varintByteLength, writeVarint } from '../log/wire.ts';
+import {
+  BODY_KEY,
+  CONTENT_KEYS,
+  type ContentRules,
+  DIGEST_ALGORITHM,
+  Judge,
+  type Treatment,
+} from './content-judge.ts';
 import { type DigestSecret, sha256 } from './keys.ts';
 import type { OtlpKind } from './otlp-config.ts';
-
-export type Treatment = 'keep' | 'digest' | 'drop';
-
-export interface ContentRules {
-  /** Of attributes that conventions name for prompts, answers, tool calls and documents. */
-  readonly content: Treatment;
-  /** Of single attributes: exact keys, or prefixes that end in `*`. Exact wins, then the longest. */
-  readonly attributes: Readonly<Record<string, Treatment>>;
-}
 
 /** A request after the policy. */
 export interface AppliedPolicy {
@@ -42,99 +40,6 @@ export interface ContentPolicy {
    */
   apply(request: Uint8Array, kind: OtlpKind, filter: 'all' | 'governed'): AppliedPolicy;
 }
-
-/** The rule for bodies of governed log records stands under this name. */
-export const BODY_KEY = 'log.body';
-
-/**
- * Names of content in the conventions known: GenAI and its former names, OpenInference, OpenLLMetry, the Vercel AI SDK,
- * Langfuse. `*` at the end is a prefix, `#` an index.
- */
-export const CONTENT_KEYS: readonly string[] = [
-  BODY_KEY,
-  'gen_ai.system_instructions',
-  'gen_ai.input.messages',
-  'gen_ai.output.messages',
-  'gen_ai.tool.definitions',
-  'gen_ai.tool.call.arguments',
-  'gen_ai.tool.call.result',
-  'gen_ai.retrieval.query.text',
-  'gen_ai.retrieval.documents',
-  'gen_ai.evaluation.explanation',
-  'gen_ai.event.content',
-  // Not gen_ai.prompt.name and gen_ai.prompt.version, which only say which template it was.
-  'gen_ai.prompt',
-  'gen_ai.prompt.#*',
-  'gen_ai.completion',
-  'gen_ai.completion.#*',
-  'input.value',
-  'output.value',
-  'llm.input_messages*',
-  'llm.output_messages*',
-  'llm.prompts*',
-  'llm.completions*',
-  'llm.choices*',
-  'llm.function_call',
-  'llm.tools*',
-  'llm.request.functions*',
-  'llm.prompt_template.template',
-  'llm.prompt_template.variables',
-  'tool.parameters',
-  'tool.json_schema',
-  'retrieval.documents*',
-  'reranker.query',
-  'reranker.input_documents*',
-  'reranker.output_documents*',
-  'embedding.text',
-  'embedding.vector',
-  'embedding.embeddings*',
-  'evaluation.explanation',
-  'traceloop.entity.input',
-  'traceloop.entity.output',
-  'traceloop.prompt.template',
-  'traceloop.prompt.template_variables*',
-  'db.query.result.document',
-  'db.query.embeddings.vector',
-  'ai.prompt*',
-  'ai.response.text',
-  'ai.response.object',
-  'ai.response.toolCalls',
-  'ai.response.reasoning',
-  'ai.response.files',
-  'ai.result.text',
-  'ai.result.object',
-  'ai.result.toolCalls',
-  'ai.toolCall.args',
-  'ai.toolCall.input',
-  'ai.toolCall.result',
-  'ai.toolCall.output',
-  'ai.value',
-  'ai.values',
-  'ai.embedding',
-  'ai.embeddings',
-  'ai.documents',
-  'langfuse.observation.input',
-  'langfuse.observation.output',
-  'langfuse.trace.input',
-  'langfuse.trace.output',
-];
-
-/** Ends of names inside a family that say how, and not what: an auditor needs them, and they are no content. */
-const CONTEXT_SUFFIX = /\.(?:role|finish_reason)$/;
-
-const CONTENT_PATTERN: RegExp = new RegExp(
-  `^(?:${CONTENT_KEYS.map((key) =>
-    key.replaceAll('.', '\\.').replace('#', '[0-9]+(?:\\.|$)').replace(/\*$/, '.*'),
-  ).join('|')})$`,
-  's',
-);
-
-/** Whether a convention gives this name to content. */
-export function isContentKey(key: string): boolean {
-  return CONTENT_PATTERN.test(key) && !CONTEXT_SUFFIX.test(key);
-}
-
-const DIGEST_ALGORITHM = 'hmac-sha256';
 
 /**
  * A policy from its rules.
@@ -166,58 +71,6 @@ export function createContentPolicy(
   };
 }
 
-const KNOWN_KEY_COUNT_MAX = 4096;
-
-/** Decides on names, and digests values. */
-class Judge {
-  readonly #content: Treatment;
-  readonly #exact = new Map<string, Treatment>();
-  /** Longest first. */
-  readonly #prefixes: readonly (readonly [prefix: string, treatment: Treatment])[];
-  readonly #key: KeyObject | undefined;
-  /** Decisions so far. Names come from clients, so it is bounded. */
-  readonly #known = new Map<string, Treatment>();
-
-  constructor(
-    content: Treatment,
-    attributes: readonly (readonly [string, Treatment])[],
-    key: DigestSecret | undefined,
-  ) {
-    this.#content = content;
-    const prefixes: [string, Treatment][] = [];
-    for (const [pattern, treatment] of attributes) {
-      // Keys are compared by their bytes.
-      const name = Buffer.from(pattern).toString('latin1');
-      if (name.endsWith('*')) prefixes.push([name.slice(0, -1), treatment]);
-      else this.#exact.set(name, treatment);
-    }
-    this.#prefixes = prefixes.sort(([a], [b]) => b.length - a.length);
-    this.#key = key === undefined ? undefined : createSecretKey(key.secret);
-  }
-
-  treatmentOf(key: string): Treatment {
-    const known = this.#known.get(key);
-    if (known !== undefined) return known;
-    const treatment =
-      this.#exact.get(key) ??
-      this.#prefixes.find(([prefix]) => key.startsWith(prefix))?.[1] ??
-      (isContentKey(key) ? this.#content : 'keep');
-    if (this.#known.size >= KNOWN_KEY_COUNT_MAX) this.#known.clear();
-    this.#known.set(key, treatment);
-    return treatment;
-  }
-
-  /** HMAC over the UTF-8 of a text; over the bytes of the AnyValue where the value is no text. */
-  digest(anyValue: Uint8Array): string {
-    let content = anyValue;
-    const cursor = new FieldCursor(anyValue, 0, anyValue.length);
-    if (cursor.next() && cursor.number === 1 && cursor.wireType === LEN) {
-      if (cursor.valueEnd === anyValue.length) content = anyValue.subarray(cursor.valueStart);
-    }
-    return `${DIGEST_ALGORITHM}:${createHmac('sha256', this.#key!).update(content).digest('hex')}`;
-  }
-}
-
 /** Where attributes are in a message, and which fields hold messages that have attributes themselves. */
 interface MessageType {
   readonly attributes: number;
@@ -236,6 +89,9 @@ const LOG_BODY_FIELD = 5;
 const LOG_EVENT_NAME_FIELD = 12;
 const CONTEXT_FIELD = 1;
 const CHILD_FIELD = 2;
+/** Of a KeyValue. */
+const KEY_TAG = 0x0a;
+const VALUE_TAG = 0x12;
 
 /** The pieces of a message that changes in places; the rest is copied as it stands. */
 class Splice {
@@ -367,7 +223,7 @@ class Pass {
       if (cursor.wireType !== LEN) continue;
       const { number, tagStart, valueStart, valueEnd } = cursor;
       if (number === type.attributes) {
-        const treatment = this.#judge.treatmentOf(this.#keyOf(valueStart, valueEnd));
+        const treatment = this.#treatmentOf(valueStart, valueEnd);
         if (treatment === 'drop') splice.replace(tagStart, valueEnd);
         if (treatment !== 'digest') continue;
         const digested = this.#digested(valueStart, valueEnd);
@@ -385,6 +241,30 @@ class Pass {
       }
     }
     return splice.finish(end);
+  }
+
+  /** Of the attribute of a KeyValue. */
+  #treatmentOf(start: number, end: number): Treatment {
+    const keyEnd = this.#plainKeyEnd(start, end);
+    return keyEnd > 0
+      ? this.#judge.treatmentAt(this.#bytes, start + 2, keyEnd)
+      : this.#judge.treatmentOf(this.#keyOf(start, end));
+  }
+
+  /** Where the key ends in a KeyValue as every SDK writes it, a short key and then the value; 0 for any other. */
+  #plainKeyEnd(start: number, end: number): number {
+    const bytes = this.#bytes;
+    const length = bytes[start + 1] ?? 128;
+    const keyEnd = start + 2 + length;
+    if (bytes[start] !== KEY_TAG || length > 127 || keyEnd > end) return 0;
+    if (keyEnd === end) return end;
+    if (bytes[keyEnd] !== VALUE_TAG) return 0;
+    let valueLength = 0;
+    for (let at = keyEnd + 1, scale = 1; at < end; at++, scale *= 128) {
+      valueLength += (bytes[at]! & 0x7f) * scale;
+      if (bytes[at]! < 128) return at + 1 + valueLength === end ? keyEnd : 0;
+    }
+    return 0;
   }
 
   /** Key of a KeyValue, a character per byte; the last one counts, as in every decoder. */

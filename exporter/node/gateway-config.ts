@@ -4,7 +4,7 @@
  * the machine unless somebody said so; does not look at the files and variables it names, opening the gateway does.
  */
 import { z } from 'zod';
-import type { Treatment } from './content-policy.ts';
+import type { Treatment } from './content-judge.ts';
 import { isLoopback } from './otlp-config.ts';
 
 /** How near to the application what arrives there is. Never told by a client, always by who runs the gateway. */

@@ -347,12 +347,12 @@ export class Instances {
     // Logs are read one after the other, and may have heard it in any order.
     if (sealed > life.heardTo) life.heardTo = sealed;
     if (sealed < life.heardFrom) life.heardFrom = sealed;
-    const before = life.numbers.rangeCount;
+    const before = life.numbers.ranges.length;
     if (this.#senderRangeCount >= SENDER_RANGE_COUNT_MAX && !life.numbers.has(number)) {
       sender.isUnfollowed = true;
     }
     if (!sender.isUnfollowed) life.see(number, sealed);
-    this.#senderRangeCount += life.numbers.rangeCount - before;
+    this.#senderRangeCount += life.numbers.ranges.length - before;
     if (beat !== undefined) {
       say(life, beat.highest, sealed);
       takeBeat(sender, beat);

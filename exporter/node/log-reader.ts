@@ -6,6 +6,8 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { equalBytes } from '../log/bytes.ts';
+import { type ControlEvent, parseControl } from '../log/control.ts';
 import { splitPayload } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
 import { headerEnd, parseHeader, type RecordHeader } from '../log/header.ts';
@@ -246,13 +248,16 @@ export async function sizeOf(dir: string): Promise<number> {
  * Segments before the one that begins at `current`; of a log that was closed, also the one that ends it: the next
  * writer begins one of its own.
  * @param closedSize records of the closed log; undefined while it is written
+ * @param from the first segment that is asked for: where none is finished behind it, the disk is not looked at
  */
 export async function* finishedSegments(
   dir: string,
   current: () => number,
   closedSize: () => number | undefined = () => undefined,
+  from = 0,
 ): AsyncGenerator<FinishedSegment, void, undefined> {
-  const firsts = (await segmentNames(dir, prunedSize(dir)))
+  if (from >= (closedSize() ?? current())) return;
+  const firsts = (await segmentNames(dir, Math.max(from, prunedSize(dir))))
     .map(parseSegmentName)
     .filter((index) => index !== undefined);
   for (const [position, firstIndex] of firsts.entries()) {
@@ -317,6 +322,52 @@ export function openLogFollower(dir: string, head: () => number): LogFollower {
       }
     },
   };
+}
+
+/** A record of the writer's own. */
+export interface ControlRecord {
+  readonly header: RecordHeader;
+  readonly events: readonly ControlEvent[];
+}
+
+/** Records of the writer's own, in order, up to what a crash tore or somebody changed. Reads no others. */
+export async function* readControlRecords(
+  dir: string,
+): AsyncGenerator<ControlRecord, void, undefined> {
+  for (const name of await segmentNames(dir, prunedSize(dir))) {
+    const file = await openRegular(join(dir, 'segments', name));
+    try {
+      for (let at = 0; ; ) {
+        const found = await wholeHeaderAt(file, at);
+        if (found === undefined) break;
+        const { header, storedStart } = found;
+        at = storedStart + header.storedByteLength;
+        if (header.kind !== 'control') continue;
+        const events = await readEvents(file, header, storedStart);
+        if (events === undefined) return;
+        yield { header, events };
+      }
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+async function readEvents(
+  file: FileHandle,
+  header: RecordHeader,
+  start: number,
+): Promise<ControlEvent[] | undefined> {
+  const stored = Buffer.alloc(header.storedByteLength);
+  await file.read(stored, 0, stored.length, start);
+  if (!equalBytes(sha256(stored), header.storedHash)) return undefined;
+  try {
+    const payload = await nodePrimitives.inflate(stored, header.payloadByteLength);
+    return splitPayload(payload, 'control').map((entry) => parseControl(entry).event);
+  } catch (error) {
+    if (error instanceof LogError) return undefined;
+    throw error;
+  }
 }
 
 async function readStored(

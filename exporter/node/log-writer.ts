@@ -30,6 +30,7 @@ import { readPruned } from './prune.ts';
 import { encodeRecord, followedByFrame } from './record.ts';
 import { forgetCuts, readRecovery, rememberCut } from './recovery.ts';
 import { keepSegmentCheckpoint } from './segment-checkpoints.ts';
+import { DailyStarts } from './segment-starts.ts';
 import { encodeSigning, judgeCheckpoint, parseSigning } from './signed-head.ts';
 import { Tail } from './tail.ts';
 
@@ -107,6 +108,7 @@ export class LogWriter {
   #segment = 0;
   #byteLength = 0;
   #segmentStartMs = 0;
+  readonly #starts = new DailyStarts();
   #attempted: RecordInDoubt | undefined;
   #holdsInDoubt = false;
 
@@ -254,7 +256,10 @@ export class LogWriter {
     const isSigned = this.#tree.size > 0 && this.#tail?.unvouchedFrom === undefined;
     if (isSigned && this.#options.signsSegments?.()) {
       this.checkpoint();
-      keepSegmentCheckpoint(this.#files, this.#options.dir, this.#tree.size, this.#checkpoint.note);
+      const { size, peaks } = this.#tree;
+      keepSegmentCheckpoint(this.#files, this.#options.dir, size, this.#checkpoint.note);
+      const start = { size, peaks, link: this.#link };
+      this.#starts.keep(this.#files, this.#options.dir, start, this.#sealedMs);
     }
     this.#segment = this.#tree.size;
     const path = join(this.#options.dir, SEGMENTS, segmentName(this.#segment));

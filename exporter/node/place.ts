@@ -6,18 +6,15 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { equalBytes } from '../log/bytes.ts';
-import { type ControlEvent, parseControl, type ReceiptEvent } from '../log/control.ts';
-import { splitPayload } from '../log/entries.ts';
+import type { ReceiptEvent } from '../log/control.ts';
 import { LogError } from '../log/errors.ts';
 import { NOTE_BYTE_LENGTH_MAX } from '../log/limits.ts';
 import { type Checkpoint, parseCheckpoint, parseVerifier, type Verifier } from '../log/note.ts';
-import { type Frame, readFrames } from '../log/segment.ts';
 import type { Archive, ListOptions } from './archive.ts';
 import { nodeFiles, replaceFile } from './files.ts';
 import type { HoldEvent } from './holds.ts';
 import {
   generateKeyPem,
-  nodePrimitives,
   parseSigner,
   readSecret,
   type Signer,
@@ -25,7 +22,7 @@ import {
   writeSecret,
 } from './keys.ts';
 import { type Lock, takeLock } from './lock.ts';
-import { headAt, prunedSize, readSegmentFiles, sizeOf } from './log-reader.ts';
+import { headAt, prunedSize, readControlRecords, sizeOf } from './log-reader.ts';
 import { causeOf } from './otlp-config.ts';
 import type { SealingConfig, StartFailure } from './protocol.ts';
 import type { ArchivedSegment } from './prune.ts';
@@ -320,24 +317,12 @@ export interface SealedEvents {
 export async function sealedEvents(dir: string): Promise<SealedEvents> {
   const archived: ArchivedSegment[] = [];
   const holds: HoldEvent[] = [];
-  for await (const { bytes } of readSegmentFiles(dir)) {
-    try {
-      for (const frame of readFrames(bytes)) {
-        for (const event of await eventsIn(frame)) {
-          if (event.name === 'hold') holds.push(event);
-          if (event.name !== 'receipt') continue;
-          archived.push({ receipt: event, receivedMs: Date.parse(frame.header.sealed) });
-        }
-      }
-    } catch {
-      break;
+  for await (const { header, events } of readControlRecords(dir)) {
+    for (const event of events) {
+      if (event.name === 'hold') holds.push(event);
+      if (event.name !== 'receipt') continue;
+      archived.push({ receipt: event, receivedMs: Date.parse(header.sealed) });
     }
   }
   return { archived, holds };
-}
-
-async function eventsIn({ header, stored }: Frame): Promise<ControlEvent[]> {
-  if (header.kind !== 'control') return [];
-  const payload = await nodePrimitives.inflate(stored, header.payloadByteLength);
-  return splitPayload(payload, 'control').map((entry) => parseControl(entry).event);
 }

@@ -50,6 +50,7 @@ import {
 import { MissingPackageError } from './s3-store.ts';
 import { Sealer } from './sealer.ts';
 import { readSegmentCheckpoint, removeSegmentCheckpoints } from './segment-checkpoints.ts';
+import { readSegmentStart, removeSegmentStarts } from './segment-starts.ts';
 import { WRITER } from './version.ts';
 
 interface ThreadData {
@@ -251,11 +252,12 @@ class SealingThread {
       this.#archiver = openArchiver({
         archive: this.#archive,
         origin,
-        finishedSegments: () =>
+        finishedSegments: (from) =>
           finishedSegments(
             dir,
             () => sealer.currentSegment,
             () => this.#closedSize,
+            from,
           ),
         checkpoint: (size) => {
           if (this.#checkpointSize < size) return undefined;
@@ -263,6 +265,7 @@ class SealingThread {
             readSegmentCheckpoint(nodeFiles, dir, size) ?? readFileSync(join(dir, 'checkpoint'));
           return { size: Number(latin1(bytes).split('\n')[1]), bytes };
         },
+        start: (firstIndex) => readSegmentStart(nodeFiles, dir, firstIndex),
         receipts: sealed?.archived.map(({ receipt }) => receipt) ?? [],
         onReceipt: (receipt) => {
           // A log that is closed takes no receipt: the next start puts the segment again, finds it, and seals one.
@@ -270,6 +273,7 @@ class SealingThread {
           sealer.sealReceipt(receipt);
           this.#keeping?.received(receipt);
           removeSegmentCheckpoints(nodeFiles, dir, receipt.size);
+          removeSegmentStarts(nodeFiles, dir, receipt.size);
         },
         onReport: ({ code, cause }) => this.#report(`archive.${code}`, cause),
       });

@@ -24,6 +24,7 @@ import {
   AMPLIFICATION_SLACK_BYTE_LENGTH,
   PAYLOAD_BYTE_LENGTH_MAX,
 } from '../../exporter/log/limits.ts';
+import { Tree } from '../../exporter/log/merkle.ts';
 import {
   encodeVerifier,
   parseCheckpoint,
@@ -46,6 +47,7 @@ import { readIntents } from '../../exporter/node/intents.ts';
 import { nodePrimitives, sha256 } from '../../exporter/node/keys.ts';
 import { judgeAccepted, judgeGrpcError, judgeHttpAnswer } from '../../exporter/node/otlp-answer.ts';
 import { OtlpJsonError, transcodeJson } from '../../exporter/node/otlp-json.ts';
+import { encodePruned, parsePruned } from '../../exporter/node/prune.ts';
 import { withReferences } from '../../exporter/node/references.ts';
 import { encodeSigning, parseSigning } from '../../exporter/node/signed-head.ts';
 import { filesOf, ORIGIN, sealDrafts, vectorSigner, WHOLE_DRAFTS } from '../../scripts/vectors.ts';
@@ -478,6 +480,22 @@ export const TARGETS: readonly Target[] = [
       const head = parseSigning(input);
       if (head !== undefined) must(equalBytes(encodeSigning(head), input), 'one spelling');
       return head === undefined ? 0 : input.length;
+    },
+  },
+  {
+    name: 'pruned',
+    corpus: corpusOf('pruned'),
+    dictionary: words('sealspan/pruned@v1\n', '\n', '=', '9007199254740991', '+/'),
+    outputByteLengthMax: inputLength,
+    run: (input) => {
+      const removed = parsePruned(input);
+      if (removed === undefined) return 0;
+      must(equalBytes(encodePruned(removed), input), 'one spelling');
+      // A tree goes on from whatever is taken.
+      const tree = new Tree(sha256, removed.size, removed.peaks);
+      tree.append(removed.link);
+      must(tree.size === removed.size + 1 && tree.root().length === 32, 'a tree');
+      return input.length;
     },
   },
   {

@@ -5,9 +5,12 @@
  */
 import { createHash } from 'node:crypto';
 import type { ControlEvent } from '../../exporter/log/control.ts';
+import { leafHash, NO_LINK, Tree } from '../../exporter/log/merkle.ts';
+import { readFrames } from '../../exporter/log/segment.ts';
 import type { Archive } from '../../exporter/node/archive.ts';
-import { checkpointKey, segmentKey } from '../../exporter/node/archiver.ts';
+import { checkpointKey, segmentKey, startKey } from '../../exporter/node/archiver.ts';
 import type { Signer } from '../../exporter/node/keys.ts';
+import { encodePruned } from '../../exporter/node/prune.ts';
 import { DIR, emptyDisk, IN_PROCESS, openSigner, openWriter, spanEntries } from './small-log.ts';
 
 export interface ArchivedLog {
@@ -15,6 +18,8 @@ export interface ArchivedLog {
   readonly signer: Signer;
   readonly segmentKeys: readonly string[];
   readonly checkpointKeys: readonly string[];
+  /** One for each segment but the first. */
+  readonly startKeys: readonly string[];
   readonly spanCount: number;
 }
 
@@ -24,6 +29,8 @@ export interface ArchivedLogOptions {
   /** Spans of each segment, all in one record. */
   readonly spansPerSegment?: number;
   readonly signer?: Signer;
+  /** Also archive what was in front of each segment. */
+  readonly hasStarts?: boolean;
   /** Sealed before the log is closed. */
   readonly lastEvents?: readonly ControlEvent[];
   /** What the spans are called. */
@@ -45,6 +52,9 @@ export async function archiveLog(
   const writer = openWriter(disk, signer);
   const segmentKeys: string[] = [];
   const checkpointKeys: string[] = [];
+  const startKeys: string[] = [];
+  const tree = new Tree(sha256);
+  let link: Uint8Array = NO_LINK;
   const store = async (key: string, bytes: Uint8Array): Promise<string | undefined> => {
     const what = { key, content: { bytes }, byteLength: bytes.length, sha256: sha256(bytes) };
     const outcome = await archive.put(what);
@@ -64,6 +74,17 @@ export async function archiveLog(
     const bytes = disk.readAll(`${DIR}/segments/${String(segment).padStart(20, '0')}.seg`)!;
     const note = disk.readAll(`${DIR}/checkpoint`)!;
     const key = segmentKey(origin, segment);
+    if (options.hasStarts === true && segment > 0) {
+      startKeys.push(startKey(origin, segment));
+      await store(
+        startKey(origin, segment),
+        encodePruned({ size: segment, peaks: tree.peaks, link }),
+      );
+    }
+    for (const { headerBytes } of readFrames(bytes)) {
+      link = leafHash(sha256, headerBytes);
+      tree.append(link);
+    }
     const lock = await store(key, bytes);
     checkpointKeys.push(checkpointKey(origin, writer.size, note));
     await store(checkpointKeys.at(-1)!, note);
@@ -85,5 +106,5 @@ export async function archiveLog(
   }
   writer.close();
   const spanCount = segmentCount * spansPerSegment;
-  return { origin, signer, segmentKeys, checkpointKeys, spanCount };
+  return { origin, signer, segmentKeys, checkpointKeys, startKeys, spanCount };
 }
