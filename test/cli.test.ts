@@ -28,6 +28,7 @@ import { nodeFiles } from '../exporter/node/files.ts';
 import { generateKeyPem, parseSigner, sha256 } from '../exporter/node/keys.ts';
 import { takeLock } from '../exporter/node/lock.ts';
 import { LogWriter } from '../exporter/node/log-writer.ts';
+import { writeSyntheticLog } from './bench/support/synthetic-log.ts';
 import { encodeOtlp } from './support/otlp-backend.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -255,6 +256,7 @@ function unreadable(dir: string): { readonly dir: string } {
 const NO_INSTANCES = {
   instances: [],
   instanceCounts: { complete: 0, 'complete with declared gaps': 0, incomplete: 0 },
+  dropped: { spans: 0, attributes: 0, events: 0, links: 0 },
 };
 
 describe('verify', () => {
@@ -325,6 +327,7 @@ instance   ${ORIGIN} 0: complete; no numbers; closed, heard from 2026-11-23T10:0
           },
         ],
         instanceCounts: { ...NO_INSTANCES.instanceCounts, complete: 1 },
+        dropped: NO_INSTANCES.dropped,
       },
     });
   });
@@ -724,6 +727,7 @@ describe('show', () => {
       object: {
         trace: TRACE_ID,
         verdict: 'valid',
+        scope: 'log',
         calls: 2,
         spans: [
           {
@@ -793,11 +797,11 @@ describe('show', () => {
     const trace = 'f'.repeat(32);
     expect(runJson(['show', '--trace', trace, dir])).toEqual({
       status: 4,
-      object: { trace, verdict: 'valid', calls: 0, spans: [] },
+      object: { trace, verdict: 'valid', scope: 'log', calls: 0, spans: [] },
     });
     expect(runJson(['show', '--trace', trace, newFolder()])).toEqual({
       status: 4,
-      object: { trace, verdict: 'unverifiable', calls: 0, spans: [] },
+      object: { trace, verdict: 'unverifiable', scope: 'log', calls: 0, spans: [] },
     });
   });
 
@@ -938,6 +942,75 @@ describe('show', () => {
       status: 4,
       verdict: 'unverifiable',
     });
+  });
+});
+
+describe('show of a large log', () => {
+  const dir = newFolder();
+  const log = join(dir, '0');
+  let records = 0;
+  let lastRecord = 0;
+  let trace = '';
+  let whole: Ended;
+  const show = (...more: readonly string[]) => run(['show', '--trace', trace, log, ...more]);
+
+  beforeAll(() => {
+    const written = writeSyntheticLog({
+      dir,
+      originBase: 'loans/test',
+      spanCount: 60_000,
+      spansPerRecord: 512,
+      style: { seed: 1, byteLength: 0, content: 'bare' },
+      distinctCount: 8,
+    });
+    ({ records, lastRecord, lastTraceId: trace } = written);
+    whole = show('--full');
+  });
+
+  test('with --full it is read whole, and nothing written', () => {
+    expect(whole).toMatchObject({
+      status: 0,
+      stderr: `12 spans of trace ${trace}, calls of a model: 12; verdict of the log: valid\n`,
+    });
+    expect(whole.stdout).toContain(`loans/test/0#${lastRecord}/`);
+    expect(existsSync(join(log, 'index'))).toBe(false);
+  });
+
+  test('else by its index: the same spans, a verdict of these records alone, and what that leaves open', () => {
+    const note =
+      `sealspan: of ${log} only records that its index lists were read. They hold under the signed checkpoint of ` +
+      `${records} records; what the index leaves out is not seen: \`--full\` reads the whole log\n` +
+      `12 spans of trace ${trace}, calls of a model: 12; verdict of these records: valid\n`;
+    // The second time the index is there.
+    for (let time = 0; time < 2; time++) {
+      expect(show()).toEqual({ status: 0, stdout: whole.stdout, stderr: note });
+    }
+    const { stdout } = show('--json');
+    expect(JSON.parse(stdout)).toMatchObject({ verdict: 'valid', scope: 'records', calls: 12 });
+  });
+
+  test('an index that leaves the trace out hides it, and says that it may; --full does not', () => {
+    const state = join(log, 'index/state');
+    const text = readFileSync(state, 'utf8');
+    writeFileSync(state, JSON.stringify({ ...JSON.parse(text), runs: [] }));
+    const hidden = show();
+    expect(hidden).toMatchObject({ status: 4, stdout: '' });
+    expect(hidden.stderr).toContain('what the index leaves out is not seen: `--full` reads');
+    expect(show('--full')).toEqual(whole);
+    writeFileSync(state, text);
+  });
+
+  test('where the log does not fit its checkpoint it is read whole, and why is said', () => {
+    const copy = newFolder();
+    cpSync(log, copy, { recursive: true });
+    const [name] = readdirSync(join(copy, 'segments'));
+    const { size } = statSync(join(copy, 'segments', name!));
+    // In the record of the trace, which is the last but one.
+    changeByte(join(copy, 'segments', name!), size - 1500);
+    const { status, stderr } = run(['show', '--trace', trace, copy]);
+    expect(status).toBe(4);
+    expect(stderr).toContain(`${copy} is read whole, and not by an index: record ${lastRecord}`);
+    expect(stderr).toContain('verdict of the log: invalid');
   });
 });
 

@@ -248,20 +248,30 @@ example: sealspan hold place --id case-4711 --by legal ./sealspan-log`,
   },
   show: {
     summary: 'print the sealed spans of one trace',
-    help: `sealspan show --trace ID [DIR] [--trust FILE] [--raw] [--json]
+    help: `sealspan show --trace ID [DIR] [--trust FILE] [--full] [--raw] [--json]
 
 Prints the sealed spans of a trace with the place each is sealed at, after verifying the log they are in: in the names
 of OpenTelemetry, whatever convention wrote them. Spans of two instrumentations that tell of one call count as one.
 
+Of a log of 1 MiB or more it reads what an index beside it lists (DIR/index, made on first use), and verifies that: the
+verdict is that of those records. Whoever can write there can hide records from the index, and can not change them unseen.
+
   --trace ID     32 hexadecimal digits, as every tracing backend shows them
   --trust FILE   as in verify
+  --full         read and verify the whole log, use no index, write nothing
   --raw          names and values as they are sealed
-  --json         one JSON object on stdout: trace, verdict, calls, spans[] with attributes as sealed, and normalised
+  --json         one JSON object on stdout: trace, verdict, scope (log, or records), calls, spans[] with attributes as
+                 sealed, and normalised
 
-exit as verify; 4 where the trace is not in the log
+exit as verify; 4 where the trace is not in the log, or not in its index
 
 example: sealspan show --trace 4bf92f3577b34da6a3ce929d0e0e4736 ./sealspan-log`,
-    options: { trace: { type: 'string' }, trust: { type: 'string' }, raw: { type: 'boolean' } },
+    options: {
+      trace: { type: 'string' },
+      trust: { type: 'string' },
+      full: { type: 'boolean' },
+      raw: { type: 'boolean' },
+    },
     run: (values, [dir = DEFAULT_DIR], terminal) => {
       const traceId = required(
         values,
@@ -275,6 +285,7 @@ example: sealspan show --trace 4bf92f3577b34da6a3ce929d0e0e4736 ./sealspan-log`,
           dir,
           traceId,
           trustPath: text(values, 'trust'),
+          isFull: values.full === true,
           isRaw: values.raw === true,
           isJson: values.json === true,
         },

@@ -95,7 +95,7 @@ export function rootOf(sha256: Sha256, leaves: readonly Hash[]): Hash {
 }
 
 /** Largest power of two below `size` (size >= 2): where RFC 6962 splits a tree; odd nodes are never doubled. */
-function splitPoint(size: number): number {
+export function splitPoint(size: number): number {
   let power = 1;
   while (power * 2 < size) power *= 2;
   return power;

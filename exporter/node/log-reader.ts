@@ -3,7 +3,7 @@
  * Reads a log directory: whole for the verifier, record by record for those that follow it, headers alone for roots.
  * Checks nothing beyond what it needs to find its way; verifying is the log core's.
  */
-import { constants } from 'node:fs';
+import { constants, readSync } from 'node:fs';
 import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { equalBytes } from '../log/bytes.ts';
@@ -18,13 +18,14 @@ import {
 } from '../log/limits.ts';
 import { leafHash, Tree } from '../log/merkle.ts';
 import type { Head } from '../log/note.ts';
-import { parseSegmentName, segmentName } from '../log/segment.ts';
+import { type Frame, parseSegmentName, segmentName } from '../log/segment.ts';
 import type { NamedBytes } from '../log/verify.ts';
 import type { FinishedSegment } from './archiver.ts';
 import { nodeFiles } from './files.ts';
 import type { StoredRecord } from './forward.ts';
 import { nodePrimitives, sha256 } from './keys.ts';
 import { NOTHING_PRUNED, readPruned } from './prune.ts';
+import type { Waypoint } from './waypoint.ts';
 
 async function namesIn(path: string): Promise<string[]> {
   try {
@@ -94,17 +95,26 @@ async function readBounded(path: string, byteLengthMax: number): Promise<Uint8Ar
   const file = await openRegular(path);
   try {
     const { size } = await file.stat();
-    const bytes = new Uint8Array(Math.min(size, byteLengthMax + 1));
-    let filled = 0;
-    while (filled < bytes.length) {
-      const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, filled);
-      if (bytesRead === 0) break;
-      filled += bytesRead;
-    }
-    return bytes.subarray(0, filled);
+    return await readRange(file, 0, Math.min(size, byteLengthMax + 1));
   } finally {
     await file.close();
   }
+}
+
+async function readRange(
+  file: FileHandle,
+  position: number,
+  byteLength: number,
+): Promise<Uint8Array> {
+  const bytes = new Uint8Array(byteLength);
+  let filled = 0;
+  while (filled < bytes.length) {
+    const rest = bytes.length - filled;
+    const { bytesRead } = await file.read(bytes, filled, rest, position + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return bytes.subarray(0, filled);
 }
 
 /** Names that begin with a dot are files on their way into an archive; a crash leaves them behind. */
@@ -134,6 +144,55 @@ function removedMeanwhile(dir: string): Error {
   return new Error(`${dir}: its writer removed segments while they were read; try once more`);
 }
 
+/** What a segment has from a position on; undefined where it is not there. */
+export async function readSegmentFrom(
+  dir: string,
+  firstIndex: number,
+  position: number,
+): Promise<Uint8Array | undefined> {
+  let file: FileHandle;
+  try {
+    file = await openRegular(join(dir, 'segments', segmentName(firstIndex)));
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    const { size } = await file.stat();
+    const end = Math.min(size, SEGMENT_BYTE_LENGTH_MAX);
+    return await readRange(file, position, Math.max(0, end - position));
+  } finally {
+    await file.close();
+  }
+}
+
+/** The record that an index says is at a position of the segment that it belongs to; undefined where there is none. */
+export async function readRecordAt(
+  dir: string,
+  index: number,
+  position: number,
+): Promise<Frame | undefined> {
+  const name = (await segmentNames(dir, 0)).findLast((one) => parseSegmentName(one)! <= index);
+  if (name === undefined) return undefined;
+  const file = await openRegular(join(dir, 'segments', name));
+  try {
+    const found = wholeHeaderAt(file, position);
+    if (found === undefined) return undefined;
+    const { header, headerBytes, storedStart } = found;
+    const stored = await readRange(file, storedStart, header.storedByteLength);
+    const end = storedStart + stored.length;
+    if (stored.length < header.storedByteLength) return undefined;
+    return { header, headerBytes, stored, start: position, end };
+  } finally {
+    await file.close();
+  }
+}
+
+/** The newest checkpoint of a log directory; undefined where there is none. */
+export async function readNewestCheckpoint(dir: string): Promise<NamedBytes | undefined> {
+  return await readNamed(join(dir, 'checkpoint'), 'checkpoint', NOTE_BYTE_LENGTH_MAX);
+}
+
 /** The checkpoint of a log directory, and those at the ends of segments (`checkpoints/`). */
 export async function readCheckpointFiles(dir: string): Promise<NamedBytes[]> {
   const found: NamedBytes[] = [];
@@ -144,9 +203,7 @@ export async function readCheckpointFiles(dir: string): Promise<NamedBytes[]> {
     if (file !== undefined) found.push(file);
   }
   if ((await namesIn(dir)).includes('checkpoint')) {
-    const path = join(dir, 'checkpoint');
-    const file = await readNamed(path, 'checkpoint', NOTE_BYTE_LENGTH_MAX);
-    found.push(file ?? noRegularFile('checkpoint'));
+    found.push((await readNewestCheckpoint(dir)) ?? noRegularFile('checkpoint'));
   }
   return found;
 }
@@ -161,9 +218,13 @@ interface HeaderAt {
 async function readHeaderAt(file: FileHandle, position: number): Promise<HeaderAt | undefined> {
   const buffer = Buffer.allocUnsafe(HEADER_BYTE_LENGTH_MAX);
   const { bytesRead } = await file.read(buffer, 0, buffer.length, position);
-  const end = headerEnd(buffer.subarray(0, bytesRead), 0);
+  return headerIn(buffer.subarray(0, bytesRead), position);
+}
+
+function headerIn(bytes: Uint8Array, position: number): HeaderAt | undefined {
+  const end = headerEnd(bytes, 0);
   if (end === undefined) return undefined;
-  const headerBytes = Uint8Array.prototype.slice.call(buffer, 0, end);
+  const headerBytes = Uint8Array.prototype.slice.call(bytes, 0, end);
   return { header: parseHeader(headerBytes), headerBytes, storedStart: position + end };
 }
 
@@ -179,16 +240,50 @@ export async function firstOrigin(dir: string): Promise<string | undefined> {
     throw error;
   }
   try {
-    return (await wholeHeaderAt(file, 0))?.header.log;
+    return wholeHeaderAt(file, 0)?.header.log;
   } finally {
     await file.close();
   }
 }
 
-/** The same where a crash may have torn what stands there: then the log ends. */
-async function wholeHeaderAt(file: FileHandle, position: number): Promise<HeaderAt | undefined> {
+/**
+ * Records of the writer's own in the segments at or behind `begin`, in order; of all others only the headers are read. Ends
+ * where bytes are no record, as a crash leaves them or somebody made them.
+ */
+export async function* readControlRecords(
+  dir: string,
+  begin = 0,
+): AsyncGenerator<ControlRecord, void, undefined> {
+  for (const name of await segmentNames(dir, Math.max(prunedSize(dir), begin))) {
+    const file = await openRegular(join(dir, 'segments', name));
+    try {
+      const { size } = await file.stat();
+      for (let at = 0; at < size; ) {
+        const found = wholeHeaderAt(file, at);
+        if (found === undefined) return;
+        const { header, storedStart } = found;
+        at = storedStart + header.storedByteLength;
+        if (at > size) return;
+        if (header.kind !== 'control') continue;
+        const events = await readEvents(file, header, storedStart);
+        if (events === undefined) return;
+        yield { header, events };
+      }
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+/**
+ * The same where a crash may have torn what stands there: then the log ends. Waits: of many thousands, each in turn, the
+ * waiting would cost more than the reading.
+ */
+function wholeHeaderAt(file: FileHandle, position: number): HeaderAt | undefined {
+  const buffer = Buffer.allocUnsafe(HEADER_BYTE_LENGTH_MAX);
+  const bytesRead = readSync(file.fd, buffer, 0, buffer.length, position);
   try {
-    return await readHeaderAt(file, position);
+    return headerIn(buffer.subarray(0, bytesRead), position);
   } catch (error) {
     if (error instanceof LogError) return undefined;
     throw error;
@@ -205,16 +300,24 @@ export function prunedSize(dir: string): number {
   return readPruned(nodeFiles, dir)?.size ?? 0;
 }
 
-/** Head of the first `size` records as they lie on disk; undefined where there are fewer, or they were pruned. */
-export async function headAt(dir: string, size: number): Promise<Head | undefined> {
+/** Head of the first `size` records as they lie on disk, or passed a waypoint; undefined where there are fewer, or they were pruned. */
+export async function headAt(
+  dir: string,
+  size: number,
+  waypoint?: Waypoint,
+): Promise<Head | undefined> {
+  const passed = waypoint?.headAt(size);
+  if (passed !== undefined) return passed;
   const pruned = readPruned(nodeFiles, dir) ?? NOTHING_PRUNED;
-  const tree = new Tree(sha256, pruned.size, pruned.peaks);
-  if (size === pruned.size && size > 0) return { size, root: tree.root() };
-  for (const name of await segmentNames(dir, pruned.size)) {
+  const further = waypoint?.at ?? pruned;
+  const from = further.size > pruned.size && further.size <= size ? further : pruned;
+  const tree = new Tree(sha256, from.size, from.peaks);
+  if (size === from.size && size > 0) return { size, root: tree.root() };
+  for (const name of await segmentNames(dir, from.size)) {
     const file = await openRegular(join(dir, 'segments', name));
     try {
       for (let at = 0; tree.size < size; ) {
-        const found = await wholeHeaderAt(file, at);
+        const found = wholeHeaderAt(file, at);
         if (found === undefined) break;
         tree.append(leafHash(sha256, found.headerBytes));
         at = found.storedStart + found.header.storedByteLength;
@@ -235,7 +338,7 @@ export async function sizeOf(dir: string): Promise<number> {
   const file = await openRegular(join(dir, 'segments', name));
   try {
     for (let at = 0; ; size++) {
-      const found = await wholeHeaderAt(file, at);
+      const found = wholeHeaderAt(file, at);
       if (found === undefined) return size;
       at = found.storedStart + found.header.storedByteLength;
     }
@@ -328,29 +431,6 @@ export function openLogFollower(dir: string, head: () => number): LogFollower {
 export interface ControlRecord {
   readonly header: RecordHeader;
   readonly events: readonly ControlEvent[];
-}
-
-/** Records of the writer's own, in order, up to what a crash tore or somebody changed. Reads no others. */
-export async function* readControlRecords(
-  dir: string,
-): AsyncGenerator<ControlRecord, void, undefined> {
-  for (const name of await segmentNames(dir, prunedSize(dir))) {
-    const file = await openRegular(join(dir, 'segments', name));
-    try {
-      for (let at = 0; ; ) {
-        const found = await wholeHeaderAt(file, at);
-        if (found === undefined) break;
-        const { header, storedStart } = found;
-        at = storedStart + header.storedByteLength;
-        if (header.kind !== 'control') continue;
-        const events = await readEvents(file, header, storedStart);
-        if (events === undefined) return;
-        yield { header, events };
-      }
-    } finally {
-      await file.close();
-    }
-  }
 }
 
 async function readEvents(

@@ -27,12 +27,13 @@ import { parseSegmentName, readFrame, segmentName } from '../log/segment.ts';
 import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
 import { type Signer, sha256 } from './keys.ts';
 import { readPruned } from './prune.ts';
-import { encodeRecord, followedByFrame } from './record.ts';
+import { type EncodedRecord, encodeRecord, followedByFrame } from './record.ts';
 import { forgetCuts, readRecovery, rememberCut } from './recovery.ts';
 import { keepSegmentCheckpoint } from './segment-checkpoints.ts';
 import { DailyStarts } from './segment-starts.ts';
 import { encodeSigning, judgeCheckpoint, parseSigning } from './signed-head.ts';
 import { Tail } from './tail.ts';
+import type { Waypoint } from './waypoint.ts';
 
 /** The log on disk contradicts itself or its own signatures: appending would vouch for what is not known. */
 export class DamagedLogError extends Error {
@@ -73,15 +74,14 @@ export interface LogWriterOptions {
   readonly signsSegments?: (() => boolean) | undefined;
   /** What to seal for the process that wrote before and did not close the log; asked at open, with its size. */
   readonly endOfRun?: ((size: number) => readonly ControlEvent[]) | undefined;
+  /** Where reading begins, and is to begin the next time; else at the beginning of the log. */
+  readonly waypoint?: Waypoint | undefined;
   /** Told, right before it is written, which index the `opened` record will have. */
   readonly onOpening?: ((index: number) => void) | undefined;
 }
 
 /** A record that is durable, as the writer's consumers need it. */
-export interface AppendedRecord {
-  readonly header: RecordHeader;
-  readonly leaves: readonly Hash[];
-}
+export type AppendedRecord = Pick<EncodedRecord, 'header' | 'leaves'>;
 
 const SEGMENTS = 'segments';
 const CHECKPOINT = 'checkpoint';
@@ -119,8 +119,7 @@ export class LogWriter {
   }
 
   /**
-   * Opens the log of a directory, recovers it, and seals `recovered` (where bytes were cut) and `opened`.
-   * The caller holds the directory's lock.
+   * Opens the log of a directory that is locked, recovers it, and seals `recovered` (where bytes were cut) and `opened`.
    * @throws DamagedLogError where the log is not one this writer may continue
    * @throws Error of the file system
    */
@@ -165,9 +164,8 @@ export class LogWriter {
   }
 
   /**
-   * Seals entries as one record and makes it durable: when this returns, the record survives power loss.
-   * @throws Error of the file system. Whether the record is in the log is then unknown: close, open again and look
-   *   (invariant 1: a failed fsync is never retried).
+   * Seals entries as one record: when this returns, the record survives power loss.
+   * @throws Error of the file system: whether the record is there is unknown; close, and open again (invariant 1).
    */
   append(kind: PayloadKind, source: RecordSource, entries: readonly Uint8Array[]): AppendedRecord {
     // Never earlier than the record before, whatever the clock did (FORMAT.md, "sealed").
@@ -202,11 +200,10 @@ export class LogWriter {
   /** Seals events of the writer itself. */
   appendControl(events: readonly ControlEvent[]): AppendedRecord {
     const timeMs = Math.max(this.#options.now(), this.#sealedMs);
-    return this.append(
-      'control',
-      WRITER_SOURCE,
-      events.map((event) => encodeControl(event, timeMs)),
-    );
+    const entries = events.map((event) => encodeControl(event, timeMs));
+    const record = this.append('control', WRITER_SOURCE, entries);
+    this.#options.waypoint?.hear(record.header.index, Date.parse(record.header.sealed), events);
+    return record;
   }
 
   /**
@@ -228,6 +225,7 @@ export class LogWriter {
     this.#checkpoint = { size: head.size, note };
     // A crash before this leaves digests of records that the signature vouches for: nobody looks at them.
     this.#tail?.clear();
+    this.#options.waypoint?.save();
   }
 
   /** Gives the files back. Seals nothing: `closed` and the last checkpoint are the sealer's to order. */
@@ -262,6 +260,7 @@ export class LogWriter {
       this.#starts.keep(this.#files, this.#options.dir, start, this.#sealedMs);
     }
     this.#segment = this.#tree.size;
+    this.#options.waypoint?.pass(this.#tree, this.#link);
     const path = join(this.#options.dir, SEGMENTS, segmentName(this.#segment));
     this.#file = this.#files.open(path, 'create');
     this.#byteLength = 0;
@@ -315,7 +314,7 @@ export class LogWriter {
     const tail = Tail.open(this.#files, dir, this.#options.signer, vouchedSize);
     this.#tail = tail;
     this.#beginBehindPruned();
-    // A crash while segments were removed leaves some that are in the tree already.
+    // Some are in the tree already.
     this.#readSegments(names.filter((name) => !(parseSegmentName(name)! < this.#tree.size)));
     const recovered: ControlEvent[] = this.#readRecovery();
     const { size } = this.#tree;
@@ -350,18 +349,20 @@ export class LogWriter {
     if (hasCut) forgetCuts(this.#files, dir);
   }
 
-  /** Goes on from what was removed. That it was so, the root that was signed at or behind it tells. */
+  /** Goes on from what was removed, or from further on. That it was so, the root that was signed at or behind it tells. */
   #beginBehindPruned(): void {
-    const pruned = readPruned(this.#files, this.#options.dir);
+    const { dir, resume, waypoint } = this.#options;
+    const pruned = readPruned(this.#files, dir);
     if (pruned === undefined) throw new DamagedLogError('pruned: not the head of a log');
-    this.#tree = new Tree(sha256, pruned.size, pruned.peaks);
-    this.#link = pruned.link;
+    const from = waypoint?.begin(pruned, this.#heads, resume !== undefined) ?? pruned;
+    this.#tree = new Tree(sha256, from.size, from.peaks);
+    this.#link = from.link;
     for (const { head, whose } of this.#heads) {
       // What is removed was archived under a checkpoint, so no signature is older.
       if (head.size < pruned.size) {
         throw new DamagedLogError(`pruned: ${pruned.size} records, but only ${head.size} ${whose}`);
       }
-      this.#compare(head, whose, 'pruned');
+      this.#compare(head, whose, from === pruned ? 'pruned' : 'waypoint');
     }
   }
 
@@ -382,6 +383,7 @@ export class LogWriter {
       const isLast = position === names.length - 1;
       const path = join(dir, SEGMENTS, name);
       this.#segment = this.#tree.size;
+      this.#options.waypoint?.pass(this.#tree, this.#link);
       if (isLast) this.#readLastSegment(path, name);
       else this.#readHeaders(path, name);
     }

@@ -6,7 +6,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { equalBytes } from '../log/bytes.ts';
-import type { ReceiptEvent } from '../log/control.ts';
+import type { ControlEvent, ReceiptEvent } from '../log/control.ts';
 import { LogError } from '../log/errors.ts';
 import { NOTE_BYTE_LENGTH_MAX } from '../log/limits.ts';
 import { type Checkpoint, parseCheckpoint, parseVerifier, type Verifier } from '../log/note.ts';
@@ -26,6 +26,7 @@ import { headAt, prunedSize, readControlRecords, sizeOf } from './log-reader.ts'
 import { causeOf } from './otlp-config.ts';
 import type { SealingConfig, StartFailure } from './protocol.ts';
 import type { ArchivedSegment } from './prune.ts';
+import type { Waypoint } from './waypoint.ts';
 
 /** A start that can not be: told to the person who starts the service, with the fix. */
 export class StartRefusal extends Error {
@@ -262,6 +263,7 @@ export async function compareWithArchive(
   archive: Archive,
   origin: string,
   receipts: readonly ReceiptEvent[],
+  waypoint?: Waypoint,
 ): Promise<boolean> {
   const behind = (size: number): string =>
     `${origin}/checkpoints/${String(size).padStart(20, '0')}`;
@@ -294,7 +296,7 @@ export async function compareWithArchive(
     );
   }
   const archived = newest.checkpoint;
-  const own = await headAt(dir, archived.size);
+  const own = await headAt(dir, archived.size, waypoint);
   if (own !== undefined && equalBytes(own.root, archived.root)) return true;
   throw new StartRefusal(
     'damaged',
@@ -314,15 +316,18 @@ export interface SealedEvents {
  * Receipts and legal holds that the log holds: how far the archiver is (invariant 10). Read before the log is opened, so what a crash tore
  * off its end is still there: receipts end before it, and opening the log judges it.
  */
-export async function sealedEvents(dir: string): Promise<SealedEvents> {
+export async function sealedEvents(dir: string, waypoint?: Waypoint): Promise<SealedEvents> {
   const archived: ArchivedSegment[] = [];
   const holds: HoldEvent[] = [];
-  for await (const { header, events } of readControlRecords(dir)) {
-    for (const event of events) {
-      if (event.name === 'hold') holds.push(event);
-      if (event.name !== 'receipt') continue;
-      archived.push({ receipt: event, receivedMs: Date.parse(header.sealed) });
-    }
+  const take = (event: ControlEvent, sealedMs: number): void => {
+    if (event.name === 'hold') holds.push(event);
+    if (event.name === 'receipt') archived.push({ receipt: event, receivedMs: sealedMs });
+  };
+  for (const { event, sealedMs } of waypoint?.events ?? []) take(event, sealedMs);
+  for await (const { header, events } of readControlRecords(dir, waypoint?.at.size)) {
+    const sealedMs = Date.parse(header.sealed);
+    waypoint?.hear(header.index, sealedMs, events);
+    for (const event of events) take(event, sealedMs);
   }
   return { archived, holds };
 }

@@ -8,7 +8,12 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type MessagePort, workerData } from 'node:worker_threads';
 import { latin1 } from '../log/bytes.ts';
-import type { InterruptedEvent, ReceiptEvent, WriterCounters } from '../log/control.ts';
+import type {
+  IntentEvent,
+  InterruptedEvent,
+  ReceiptEvent,
+  WriterCounters,
+} from '../log/control.ts';
 import { type Archive, openDirectoryArchive } from './archive.ts';
 import { S3Archive } from './archive-s3.ts';
 import { type Archiver, openArchiver } from './archiver.ts';
@@ -24,6 +29,7 @@ import { DamagedLogError, LogWriter } from './log-writer.ts';
 import { highestNumber, Members, sumCounters } from './members.ts';
 import { type OtlpClient, openOtlpClient } from './otlp-client.ts';
 import { causeOf, type OtlpClientConfig } from './otlp-config.ts';
+import type { SealOutcome } from './pending.ts';
 import {
   compareWithArchive,
   openSigner,
@@ -52,6 +58,7 @@ import { Sealer } from './sealer.ts';
 import { readSegmentCheckpoint, removeSegmentCheckpoints } from './segment-checkpoints.ts';
 import { readSegmentStart, removeSegmentStarts } from './segment-starts.ts';
 import { WRITER } from './version.ts';
+import { Waypoint } from './waypoint.ts';
 
 interface ThreadData {
   readonly config: SealingConfig;
@@ -141,11 +148,19 @@ class SealingThread {
     const { signer, keyCreated } = openSigner(config, place);
     const origin = signer.verifier.name;
     this.#archive = await this.#openArchive();
-    // Reads the whole log.
-    const sealed = this.#archive === undefined ? undefined : await sealedEvents(place.dir);
+    // Reads the whole log, or what is behind the waypoint; without an archive as well, for the next waypoint tells of it.
+    const waypoint = Waypoint.open(nodeFiles, place.dir, signer);
+    const found = await sealedEvents(place.dir, waypoint);
+    const sealed = this.#archive === undefined ? undefined : found;
     const receipts = sealed?.archived.map(({ receipt }) => receipt) ?? [];
     if (this.#archive !== undefined) {
-      this.#maySign = await compareWithArchive(place.dir, this.#archive, origin, receipts);
+      this.#maySign = await compareWithArchive(
+        place.dir,
+        this.#archive,
+        origin,
+        receipts,
+        waypoint,
+      );
       if (!this.#maySign) this.#compareLater(place.dir, this.#archive, origin, receipts);
     }
     let run = 0;
@@ -153,6 +168,7 @@ class SealingThread {
       openWriter: (resume) =>
         LogWriter.open({
           resume,
+          waypoint,
           dir: place.dir,
           signer,
           files: nodeFiles,
@@ -244,7 +260,7 @@ class SealingThread {
       archive: this.#archive,
       sealed,
       localDays: this.#config.localDays,
-      seal: (event) => sealer.sealReceipt(event),
+      seal: (event) => sealer.sealNow(event),
       forwardedTo: () => this.#forwarder?.status().next ?? Number.POSITIVE_INFINITY,
       onReport: (code, cause) => this.#report(code, cause),
     });
@@ -270,7 +286,7 @@ class SealingThread {
         onReceipt: (receipt) => {
           // A log that is closed takes no receipt: the next start puts the segment again, finds it, and seals one.
           if (this.#closedSize !== undefined) return;
-          sealer.sealReceipt(receipt);
+          sealer.sealNow(receipt);
           this.#keeping?.received(receipt);
           removeSegmentCheckpoints(nodeFiles, dir, receipt.size);
           removeSegmentStarts(nodeFiles, dir, receipt.size);
@@ -292,6 +308,8 @@ class SealingThread {
         source,
         done: (outcome) => answer({ type: 'outcome', id, outcome }),
       });
+    } else if (message.type === 'intent') {
+      answer({ type: 'outcome', id: message.id, outcome: sealIntent(sealer, message.intent) });
     } else if (message.type === 'gap') {
       sealer.declareGap(message.gap);
     } else if (message.type === 'refused') {
@@ -411,6 +429,17 @@ class SealingThread {
 
   #tell(message: FromSealer): void {
     this.#port.postMessage(message);
+  }
+}
+
+/** A call is not kept from starting by a log that is away: its span is refused or lost, and that is told. */
+function sealIntent(sealer: Sealer, intent: IntentEvent): SealOutcome {
+  try {
+    sealer.sealNow(intent);
+    const recordIndex = sealer.size - 1;
+    return { status: 'sealed', origin: '', recordIndex, firstEntry: 0 };
+  } catch (error) {
+    return { status: 'lost', cause: causeOf(error) };
   }
 }
 

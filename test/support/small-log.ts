@@ -112,8 +112,9 @@ export function openSigner(
     notes,
     sign: (message) => {
       const signature = signer.sign(message);
-      // The text behind the writer's own file `tail` is no note, and its signature is never given out.
-      if (Buffer.from(message).toString().startsWith('sealspan/tail-key@1\n')) return signature;
+      // The texts behind the writer's own files are no notes, and their signatures are never given out.
+      if (/^sealspan\/(tail|waypoint)-key@1\n/.test(Buffer.from(message).toString()))
+        return signature;
       const bytes = encodeNote(message, [{ verifier: signer.verifier, signature }]);
       notes.push({ name: `checkpoints/${notes.length}`, bytes });
       return signature;

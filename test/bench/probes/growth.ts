@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What one step costs on a log that is already large: opening it for writing, sealing more, showing a trace, proving a span.
+ * What one step costs on a log that is already large: opening it for writing, sealing more, indexing it,
+ * showing a trace, proving a span.
  * One step per process, so that nothing is remembered from the one before.
  */
-import { readdirSync, readFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runShow } from '../../../exporter/cli/show.ts';
 import type { Terminal } from '../../../exporter/cli/terminal.ts';
 import { splitPayload } from '../../../exporter/log/entries.ts';
-import { headerEnd, parseHeader } from '../../../exporter/log/header.ts';
-import { leafHash, proveInclusion } from '../../../exporter/log/merkle.ts';
-import { parseSegmentName, readFrame } from '../../../exporter/log/segment.ts';
+import { leafHash, proveInclusion, verifyInclusion } from '../../../exporter/log/merkle.ts';
+import { type Checkpoint, parseCheckpoint } from '../../../exporter/log/note.ts';
 import { sealingConfig } from '../../../exporter/node/audit.ts';
 import { readConfig } from '../../../exporter/node/config.ts';
+import { nodeFiles } from '../../../exporter/node/files.ts';
 import { openAudit } from '../../../exporter/node/index.ts';
 import { nodePrimitives, sha256 } from '../../../exporter/node/keys.ts';
+import { type LogIndex, openLogIndex } from '../../../exporter/node/log-index.ts';
+import { readNewestCheckpoint } from '../../../exporter/node/log-reader.ts';
 import { IN_PROCESS, SealingClient } from '../../../exporter/node/sealing-client.ts';
 import { specification } from '../support/processes.ts';
 import { otlpRequests } from '../support/spans.ts';
 
 export interface GrowthSpec {
-  readonly step: 'start' | 'start-archive' | 'seal' | 'show' | 'prove';
+  readonly step: 'take-up' | 'start' | 'start-archive' | 'seal' | 'index' | 'show' | 'prove';
   readonly dir: string;
   readonly originBase: string;
   readonly traceId: string;
@@ -30,6 +32,8 @@ export interface GrowthSpec {
 
 export interface GrowthFound {
   readonly ms: number;
+  /** Of all threads. */
+  readonly cpuMs: number;
   /** Bytes that the process read meanwhile, where the system tells. */
   readonly readBytes: number;
 }
@@ -54,6 +58,12 @@ async function start(isArchived: boolean): Promise<void> {
     ...settings,
     archive: isArchived ? { directory: join(spec.dir, 'archive') } : 'off',
   });
+}
+
+/** A life of a writer that ends in order: it leaves what the next start goes by. */
+async function takeUp(): Promise<void> {
+  const audit = openAudit({ ...settings, archive: 'off' });
+  await audit.shutdown();
 }
 
 let sealMs = 0;
@@ -94,49 +104,55 @@ async function show(): Promise<void> {
   if (status !== 0) throw new Error(`show ended with ${status}`);
 }
 
-/** As the parts of the core allow today, for want of an index: every header for the log's tree, then the one record. */
+async function signedHead(): Promise<Checkpoint> {
+  return parseCheckpoint((await readNewestCheckpoint(join(spec.dir, '0')))!.bytes);
+}
+
+async function openIndex(): Promise<LogIndex> {
+  const opened = await openLogIndex(join(spec.dir, '0'), await signedHead(), { files: nodeFiles });
+  if (opened.status !== 'ok') throw new Error(opened.cause);
+  return opened.index;
+}
+
+/** The index made from nothing, as the first `show` does. */
+async function index(): Promise<void> {
+  (await openIndex()).close();
+}
+
+/** What proves one span to who has the checkpoint: its entry, its path in the record, the header, its path in the log. */
 async function prove(): Promise<void> {
-  const segments = join(spec.dir, '0/segments');
-  const leaves: Uint8Array[] = [];
-  let payload: Uint8Array | undefined;
-  const buffer = Buffer.allocUnsafe(4096);
-  for (const name of readdirSync(segments).sort()) {
-    const first = parseSegmentName(name);
-    if (first === undefined) throw new Error(name);
-    const file = await open(join(segments, name), 'r');
-    for (let at = 0; ; ) {
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
-      const end = headerEnd(buffer.subarray(0, bytesRead), 0);
-      if (end === undefined) break;
-      const headerBytes = Uint8Array.prototype.slice.call(buffer, 0, end);
-      const header = parseHeader(headerBytes);
-      if (header.index === spec.record) {
-        const whole = Buffer.alloc(end + header.storedByteLength);
-        await file.read(whole, 0, whole.length, at);
-        const { stored } = readFrame(whole, 0)!;
-        payload = await nodePrimitives.inflate(stored, header.payloadByteLength);
-      }
-      leaves.push(leafHash(sha256, headerBytes));
-      at += end + header.storedByteLength;
-    }
-    await file.close();
-  }
-  const entries = splitPayload(payload!, 'traces').map((entry) => leafHash(sha256, entry));
-  proveInclusion(sha256, entries, entries.length - 1);
-  proveInclusion(sha256, leaves, spec.record);
+  const index = await openIndex();
+  const { size, root } = await signedHead();
+  const { header, headerBytes, stored } = (await index.read(spec.record))!;
+  const payload = await nodePrimitives.inflate(stored, header.payloadByteLength);
+  const entries = splitPayload(payload, 'traces');
+  const leaves = entries.map((entry) => leafHash(sha256, entry));
+  const last = leaves.length - 1;
+  const inRecord = proveInclusion(sha256, leaves, last);
+  const inLog = index.tree.inclusionPath(spec.record, size);
+  const headerLeaf = leafHash(sha256, headerBytes);
+  const holds =
+    verifyInclusion(sha256, leaves[last]!, last, leaves.length, inRecord, header.root) &&
+    verifyInclusion(sha256, headerLeaf, spec.record, size, inLog, root);
+  if (!holds) throw new Error('the proof does not hold');
+  index.close();
 }
 
 const steps: Readonly<Record<GrowthSpec['step'], () => Promise<void>>> = {
+  'take-up': takeUp,
   start: () => start(false),
   'start-archive': () => start(true),
   seal,
+  index,
   show,
   prove,
 };
 const before = readBytes();
 const startMs = performance.now();
+const startCpu = process.cpuUsage();
 await steps[spec.step]();
 const ms = spec.step === 'seal' ? sealMs : performance.now() - startMs;
-const found: GrowthFound = { ms, readBytes: readBytes() - before };
+const { user, system } = process.cpuUsage(startCpu);
+const found: GrowthFound = { ms, cpuMs: (user + system) / 1000, readBytes: readBytes() - before };
 console.log(JSON.stringify(found));
 process.exit(0);
