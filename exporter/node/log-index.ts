@@ -256,9 +256,7 @@ export class LogIndex {
   }
 
   #openFile(name: string): number {
-    const path = join(this.#folder, name);
-    const mode = this.#files.list(this.#folder)?.includes(name) ? 'existing' : 'create';
-    const file = this.#files.open(path, mode);
+    const file = this.#files.open(join(this.#folder, name), 'existing');
     this.#open.push(file);
     return file;
   }

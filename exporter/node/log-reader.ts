@@ -247,35 +247,6 @@ export async function firstOrigin(dir: string): Promise<string | undefined> {
 }
 
 /**
- * Records of the writer's own in the segments at or behind `begin`, in order; of all others only the headers are read. Ends
- * where bytes are no record, as a crash leaves them or somebody made them.
- */
-export async function* readControlRecords(
-  dir: string,
-  begin = 0,
-): AsyncGenerator<ControlRecord, void, undefined> {
-  for (const name of await segmentNames(dir, Math.max(prunedSize(dir), begin))) {
-    const file = await openRegular(join(dir, 'segments', name));
-    try {
-      const { size } = await file.stat();
-      for (let at = 0; at < size; ) {
-        const found = wholeHeaderAt(file, at);
-        if (found === undefined) return;
-        const { header, storedStart } = found;
-        at = storedStart + header.storedByteLength;
-        if (at > size) return;
-        if (header.kind !== 'control') continue;
-        const events = await readEvents(file, header, storedStart);
-        if (events === undefined) return;
-        yield { header, events };
-      }
-    } finally {
-      await file.close();
-    }
-  }
-}
-
-/**
  * The same where a crash may have torn what stands there: then the log ends. Waits: of many thousands, each in turn, the
  * waiting would cost more than the reading.
  */
@@ -431,6 +402,33 @@ export function openLogFollower(dir: string, head: () => number): LogFollower {
 export interface ControlRecord {
   readonly header: RecordHeader;
   readonly events: readonly ControlEvent[];
+}
+
+/**
+ * Records of the writer's own, in order, up to what a crash tore or somebody changed. Reads no others, and no segment before
+ * the one that begins at `begin`.
+ */
+export async function* readControlRecords(
+  dir: string,
+  begin = 0,
+): AsyncGenerator<ControlRecord, void, undefined> {
+  for (const name of await segmentNames(dir, Math.max(prunedSize(dir), begin))) {
+    const file = await openRegular(join(dir, 'segments', name));
+    try {
+      for (let at = 0; ; ) {
+        const found = wholeHeaderAt(file, at);
+        if (found === undefined) break;
+        const { header, storedStart } = found;
+        at = storedStart + header.storedByteLength;
+        if (header.kind !== 'control') continue;
+        const events = await readEvents(file, header, storedStart);
+        if (events === undefined) return;
+        yield { header, events };
+      }
+    } finally {
+      await file.close();
+    }
+  }
 }
 
 async function readEvents(

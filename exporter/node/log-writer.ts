@@ -13,21 +13,17 @@ import {
   type RecoveredEvent,
 } from '../log/control.ts';
 import type { PayloadKind } from '../log/entries.ts';
-import {
-  headerEnd,
-  parseHeader,
-  type RecordHeader,
-  type RecordSource,
-  WRITER_SOURCE,
-} from '../log/header.ts';
+import { type RecordHeader, type RecordSource, WRITER_SOURCE } from '../log/header.ts';
 import { HEADER_BYTE_LENGTH_MAX, SEGMENT_BYTE_LENGTH_MAX } from '../log/limits.ts';
 import { type Hash, leafHash, NO_LINK, Tree } from '../log/merkle.ts';
 import { encodeCheckpointText, encodeNote, type Head } from '../log/note.ts';
 import { parseSegmentName, readFrame, segmentName } from '../log/segment.ts';
+import type { Removed } from '../log/verify.ts';
 import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
 import { type Signer, sha256 } from './keys.ts';
+import { causeOf } from './otlp-config.ts';
 import { readPruned } from './prune.ts';
-import { type EncodedRecord, encodeRecord, followedByFrame } from './record.ts';
+import { type EncodedRecord, encodeRecord, followedByFrame, headerOf } from './record.ts';
 import { forgetCuts, readRecovery, rememberCut } from './recovery.ts';
 import { keepSegmentCheckpoint } from './segment-checkpoints.ts';
 import { DailyStarts } from './segment-starts.ts';
@@ -252,15 +248,14 @@ export class LogWriter {
   #startSegment(): void {
     // Records that nobody vouches for are signed only under the event that says so.
     const isSigned = this.#tree.size > 0 && this.#tail?.unvouchedFrom === undefined;
+    const start = this.#end;
     if (isSigned && this.#options.signsSegments?.()) {
       this.checkpoint();
-      const { size, peaks } = this.#tree;
-      keepSegmentCheckpoint(this.#files, this.#options.dir, size, this.#checkpoint.note);
-      const start = { size, peaks, link: this.#link };
+      keepSegmentCheckpoint(this.#files, this.#options.dir, start.size, this.#checkpoint.note);
       this.#starts.keep(this.#files, this.#options.dir, start, this.#sealedMs);
     }
-    this.#segment = this.#tree.size;
-    this.#options.waypoint?.pass(this.#tree, this.#link);
+    this.#segment = start.size;
+    this.#options.waypoint?.pass(start);
     const path = join(this.#options.dir, SEGMENTS, segmentName(this.#segment));
     this.#file = this.#files.open(path, 'create');
     this.#byteLength = 0;
@@ -270,6 +265,11 @@ export class LogWriter {
   /** Lets the next record begin a segment, so that all before it are finished and can be archived. */
   finishSegment(): void {
     if (this.#byteLength > 0) this.#closeFile();
+  }
+
+  /** What stands for all records by now. */
+  get #end(): Removed {
+    return { size: this.#tree.size, peaks: [...this.#tree.peaks], link: this.#link };
   }
 
   #take(header: RecordHeader, headerBytes: Uint8Array): void {
@@ -314,7 +314,6 @@ export class LogWriter {
     const tail = Tail.open(this.#files, dir, this.#options.signer, vouchedSize);
     this.#tail = tail;
     this.#beginBehindPruned();
-    // Some are in the tree already.
     this.#readSegments(names.filter((name) => !(parseSegmentName(name)! < this.#tree.size)));
     const recovered: ControlEvent[] = this.#readRecovery();
     const { size } = this.#tree;
@@ -383,7 +382,7 @@ export class LogWriter {
       const isLast = position === names.length - 1;
       const path = join(dir, SEGMENTS, name);
       this.#segment = this.#tree.size;
-      this.#options.waypoint?.pass(this.#tree, this.#link);
+      this.#options.waypoint?.pass(this.#end);
       if (isLast) this.#readLastSegment(path, name);
       else this.#readHeaders(path, name);
     }
@@ -397,7 +396,7 @@ export class LogWriter {
       const buffer = new Uint8Array(HEADER_BYTE_LENGTH_MAX);
       for (let at = 0; at < byteLength; ) {
         const filled = this.#files.read(file, buffer, at);
-        const { header, headerBytes } = this.#readHeader(buffer.subarray(0, filled), 0, name);
+        const { header, headerBytes } = this.#readHeader(buffer.subarray(0, filled), name);
         at += headerBytes.length + header.storedByteLength;
         if (at > byteLength)
           throw new DamagedLogError(`segments/${name} ends in the middle of a record`);
@@ -408,18 +407,11 @@ export class LogWriter {
     }
   }
 
-  #readHeader(
-    bytes: Uint8Array,
-    at: number,
-    name: string,
-  ): { header: RecordHeader; headerBytes: Uint8Array } {
+  #readHeader(bytes: Uint8Array, name: string): ReturnType<typeof headerOf> {
     try {
-      const end = headerEnd(bytes, at);
-      if (end === undefined) throw new Error('the header is cut off');
-      const headerBytes = bytes.slice(at, end);
-      return { header: parseHeader(headerBytes), headerBytes };
+      return headerOf(bytes);
     } catch (error) {
-      throw new DamagedLogError(`segments/${name} record ${this.#tree.size}: ${causeText(error)}`);
+      throw new DamagedLogError(`segments/${name} record ${this.#tree.size}: ${causeOf(error)}`);
     }
   }
 
@@ -490,11 +482,7 @@ export class LogWriter {
     try {
       return readRecovery(this.#files, this.#options.dir);
     } catch (error) {
-      throw new DamagedLogError(`recovery: ${causeText(error)}`);
+      throw new DamagedLogError(`recovery: ${causeOf(error)}`);
     }
   }
-}
-
-function causeText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

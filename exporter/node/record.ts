@@ -5,7 +5,7 @@
  */
 import { constants, zstdCompressSync } from 'node:zlib';
 import { equalBytes } from '../log/bytes.ts';
-import { encodeHeader, type RecordHeader } from '../log/header.ts';
+import { encodeHeader, headerEnd, parseHeader, type RecordHeader } from '../log/header.ts';
 import { type Hash, leafHash, rootOf } from '../log/merkle.ts';
 import { readFrame } from '../log/segment.ts';
 import { sha256 } from './keys.ts';
@@ -55,6 +55,20 @@ function compress(payload: Uint8Array): Uint8Array {
       [constants.ZSTD_c_windowLog]: 20,
     },
   });
+}
+
+/**
+ * The header that bytes begin with.
+ * @throws LogError, Error where it is none, or cut off
+ */
+export function headerOf(bytes: Uint8Array): {
+  readonly header: RecordHeader;
+  readonly headerBytes: Uint8Array;
+} {
+  const end = headerEnd(bytes, 0);
+  if (end === undefined) throw new Error('the header is cut off');
+  const headerBytes = bytes.slice(0, end);
+  return { header: parseHeader(headerBytes), headerBytes };
 }
 
 /** True where a whole record with matching stored bytes stands anywhere behind `at`: then `at` is no torn tail. */

@@ -10,7 +10,7 @@ import { decodeBase64, encodeBase64, equalBytes, fromLatin1, latin1 } from '../l
 import { type ControlEvent, encodeControl, parseControl } from '../log/control.ts';
 import { headerEnd, parseHeader } from '../log/header.ts';
 import { HEADER_BYTE_LENGTH_MAX } from '../log/limits.ts';
-import type { Hash, Tree } from '../log/merkle.ts';
+import { type Hash, Tree } from '../log/merkle.ts';
 import type { Head } from '../log/note.ts';
 import { segmentName } from '../log/segment.ts';
 import type { Removed } from '../log/verify.ts';
@@ -103,14 +103,13 @@ export class Waypoint {
     }
   }
 
-  /** A segment begins, behind the records of this tree. */
-  pass(tree: Tree, link: Hash): void {
-    const { size } = tree;
-    if (size === 0 || size <= this.#at.size) return;
-    this.#roots.set(size, tree.root());
+  /** A segment begins behind these records. */
+  pass(end: Removed): void {
+    if (end.size === 0 || end.size <= this.#at.size) return;
+    this.#roots.set(end.size, new Tree(sha256, end.size, end.peaks).root());
     const [oldest] = this.#roots.keys();
     if (this.#roots.size > HEAD_COUNT_MAX && oldest !== undefined) this.#roots.delete(oldest);
-    this.#next = { size, peaks: [...tree.peaks], link };
+    this.#next = end;
   }
 
   /** Saves the beginning of the segment that is written, all before it being signed now. Failing costs the next start time. */
@@ -138,9 +137,7 @@ export class Waypoint {
     const lines = this.#untold.filter(isBefore).map(({ line }) => line);
     this.#untold = this.#untold.filter((line) => !isBefore(line));
     const bytes = fromLatin1(lines.join(''));
-    const path = join(this.#dir, TOLD);
-    const isThere = this.#files.list(this.#dir)?.includes(TOLD) === true;
-    const file = this.#files.open(path, isThere ? 'existing' : 'create');
+    const file = this.#files.open(join(this.#dir, TOLD), 'existing');
     try {
       this.#files.truncate(file, this.#told.byteLength);
       this.#files.append(file, bytes);
