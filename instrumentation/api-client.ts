@@ -13,7 +13,15 @@ import {
   startInvocation,
 } from './invocation.ts';
 import { onSettled } from './settings.ts';
-import { activate, type CallMessage, channelOf, type Hook, hold, listen } from './target.ts';
+import {
+  activate,
+  type CallMessage,
+  channelOf,
+  type Hook,
+  hold,
+  listen,
+  MessageMap,
+} from './target.ts';
 
 /** What a call is, and who gathers its answer. */
 export interface Described {
@@ -51,7 +59,7 @@ interface Attempt {
 export function watchApiClient(target: string, methods: Readonly<Record<string, Describe>>): void {
   /** The call that the code at hand runs for: in `create`, and in all that it starts. */
   const activeCall = new AsyncLocalStorage<ApiCall | undefined>();
-  const attempts = new WeakMap<CallMessage, Attempt>();
+  const attempts = new MessageMap<Attempt>();
   const request = channelOf(target, 'request');
   listen(request.start, (message) => {
     const call = activeCall.getStore();
@@ -75,7 +83,7 @@ function watchMethod(
   activeCall: AsyncLocalStorage<ApiCall | undefined>,
   describe: Describe,
 ): void {
-  const calls = new WeakMap<CallMessage, ApiCall | undefined>();
+  const calls = new MessageMap<ApiCall | undefined>();
   const channel = channelOf(target, name);
   /** Asked by several, in an order that is not ours to choose. */
   const callOf = (message: CallMessage): ApiCall | undefined => {
@@ -118,7 +126,11 @@ function endRequest(message: CallMessage, call: ApiCall): void {
   }
   const { result } = message;
   const response = property(result, 'response');
-  if (typeof response === 'object' && response !== null) callOfResponse.set(response, call);
+  // Only a stream has events whose end mark is looked for.
+  const isStream = property(property(result, 'options'), 'stream') === true;
+  if (isStream && typeof response === 'object' && response !== null) {
+    callOfResponse.set(response, call);
+  }
   const signals = [
     ...call.signals,
     property(property(result, 'options'), 'signal'),

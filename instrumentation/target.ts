@@ -47,6 +47,23 @@ export interface CallMessage {
   readonly error?: unknown;
 }
 
+/** What is kept of a call, on its message, which nobody else sees: a WeakMap costs the collector more than the call costs us. */
+export class MessageMap<Value> {
+  private readonly key: symbol = Symbol('sealspan');
+
+  has(message: CallMessage): boolean {
+    return Object.hasOwn(message, this.key);
+  }
+
+  get(message: CallMessage): Value | undefined {
+    return (message as Readonly<Record<symbol, unknown>>)[this.key] as Value | undefined;
+  }
+
+  set(message: CallMessage, value: Value): void {
+    (message as Record<symbol, unknown>)[this.key] = value;
+  }
+}
+
 /** Ours alone, so that another tool that hooks the same function by the same means is not disturbed. */
 export function channelName(channel: string): string {
   return `sealspan.${channel}`;

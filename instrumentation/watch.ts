@@ -17,7 +17,7 @@ import {
 } from './invocation.ts';
 import { activeContext, withContext } from './otel-api.ts';
 import { countProblem, guard, onSettled } from './settings.ts';
-import { activate, type CallMessage, channelOf, listen } from './target.ts';
+import { activate, type CallMessage, channelOf, listen, MessageMap } from './target.ts';
 
 /** Runs the work of a call exactly once, with its span active if the context manager is well. */
 export function runWithin<Result>(invocation: Invocation, work: () => Result): Result {
@@ -150,14 +150,16 @@ export function watchHooked(
   startCall: (message: CallMessage) => HookedCall | undefined,
 ): void {
   const channel = channelOf(target, name);
-  const calls = new WeakMap<CallMessage, HookedCall>();
-  const seen = new WeakSet<CallMessage>();
+  const calls = new MessageMap<HookedCall | undefined>();
   // Whoever hears of the call first starts it: stores are filled before the event `start`, if one is bound.
   const callOf = (message: CallMessage): HookedCall | undefined => {
-    if (!seen.has(message)) {
-      seen.add(message);
-      const call = guard(`${target}.start`, () => startCall(message));
-      if (call !== undefined) calls.set(message, call);
+    if (!calls.has(message)) {
+      // Set first, so that what throws is not tried again.
+      calls.set(message, undefined);
+      calls.set(
+        message,
+        guard(`${target}.start`, () => startCall(message)),
+      );
     }
     return calls.get(message);
   };

@@ -19,6 +19,7 @@ import {
   GATEWAY,
   gapOf,
   heartbeatAt,
+  intent,
   interrupted,
   opened,
   RECOVERED,
@@ -383,6 +384,12 @@ export function makeInstanceVectors(): InstanceVector[] {
     'writer-missing',
     'a number in no record',
     [calls(1, 3), control(closedAt(4, { open: '4' }))],
+    'writer 0 closed incomplete 2',
+  );
+  writer(
+    'writer-intent',
+    'a call that was sealed before it started, and of which no end is sealed',
+    [control(intent(2)), calls(1), control(closedAt(1))],
     'writer 0 closed incomplete 2',
   );
   writer(

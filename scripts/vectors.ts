@@ -259,6 +259,10 @@ export const interrupted = (sequence: number, model?: string): ControlEvent => (
   startedMs: START_MS,
   ...(model === undefined ? {} : { model }),
 });
+export const intent = (sequence: number): ControlEvent => ({
+  ...(interrupted(sequence) as ControlEvent & { name: 'interrupted' }),
+  name: 'intent',
+});
 export const gapOf = (first: number, last: number): ControlEvent =>
   ({ ...GAP, count: 1, first, last }) as ControlEvent;
 /** `aigov.sequence` as an attribute; a number is any varint. */
@@ -1576,6 +1580,23 @@ export function makeVectors(): Vector[] {
       'heartbeat-behind',
       'a heartbeat behind closed says nothing of it',
       [calls(1), control(closedAt(1), heartbeatAt(9))],
+    ],
+    [
+      'intent',
+      'sealed before it started, and ended',
+      [control(intent(1)), calls(1), control(closedAt(1))],
+    ],
+    [
+      'intent-only',
+      'sealed before it started, and no end of it',
+      [control(intent(2)), calls(1), control(closedAt(1))],
+      'log.numbers',
+    ],
+    [
+      'intent-unclean',
+      'what was killed, and its journal deleted',
+      [control(intent(1)), opened, control(closedAt(0))],
+      'log.unclean-end',
     ],
     ['open', 'still running at the end', [calls(2), control(closedAt(9, { open: '1,3-9' }))]],
     ['open-above', 'open above the highest', [calls(1), control(closedAt(1, { open: '3' }))]],

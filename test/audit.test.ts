@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { openTrustFile } from '../exporter/cli/trust.ts';
 import { verifyDirectory } from '../exporter/cli/verify.ts';
-import { sequenceOf } from '../exporter/log/numbers.ts';
+import { parseNumberRanges, sequenceOf } from '../exporter/log/numbers.ts';
 import { type Audit, openAuditWith } from '../exporter/node/audit.ts';
 import { type ConfigInput, readConfig } from '../exporter/node/config.ts';
 import { generateKeyPem } from '../exporter/node/keys.ts';
@@ -464,6 +464,38 @@ describe('calls without an end (invariant 8)', () => {
       expect(readdirSync(join(dir, '0')).filter((name) => name.startsWith('intents-'))).toEqual([]);
     },
   );
+
+  test('mode sync: killed, and the journal deleted: what had started is named all the same', async () => {
+    const dir = newDir();
+    const app = startAudited({
+      config: { dir, mode: 'sync', archive: 'off' },
+      spanCount: 20,
+      perTurn: 3,
+      openEvery: 7,
+      tells: 'started',
+    });
+    await app.untilTold(40);
+    app.child.kill('SIGKILL');
+    await app.ended();
+    const log = join(dir, '0');
+    for (const name of readdirSync(log)) {
+      if (name.startsWith('intents-')) rmSync(join(log, name));
+    }
+    await open({ dir, mode: 'sync' }).shutdown();
+    const { report, records } = await readLog(log);
+    expect([report.verdict, ...codesOf(report)]).toEqual(['incomplete', 'log.unclean-end']);
+    const events = records.flatMap((record) => record.events);
+    const intents = events.flatMap((event) => (event.name === 'intent' ? [event.sequence] : []));
+    // The last one may have been sealed, and not told any more.
+    expect(ascending(intents)).toEqual(upTo(intents.length));
+    expect(intents.length - app.told().length).toBeOneOf([0, 1]);
+    const named = /; no end is sealed of (.*)$/.exec(report.findings[0]!.message)?.[1];
+    const open_ = upTo(app.told().length).filter((number) => (number - 1) % 7 === 0);
+    const ranges = parseNumberRanges(named ?? '') ?? [];
+    for (const number of open_) {
+      expect(ranges.some(([first, last]) => first <= number && number <= last)).toBe(true);
+    }
+  });
 
   test('more calls than one journal holds: those that still run are told all the same', async () => {
     const dir = newDir();

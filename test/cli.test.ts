@@ -256,6 +256,7 @@ function unreadable(dir: string): { readonly dir: string } {
 const NO_INSTANCES = {
   instances: [],
   instanceCounts: { complete: 0, 'complete with declared gaps': 0, incomplete: 0 },
+  dropped: { spans: 0, attributes: 0, events: 0, links: 0 },
 };
 
 describe('verify', () => {
@@ -326,6 +327,7 @@ instance   ${ORIGIN} 0: complete; no numbers; closed, heard from 2026-11-23T10:0
           },
         ],
         instanceCounts: { ...NO_INSTANCES.instanceCounts, complete: 1 },
+        dropped: NO_INSTANCES.dropped,
       },
     });
   });

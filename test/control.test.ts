@@ -93,6 +93,8 @@ const EVENTS: readonly ControlEvent[] = [
   { name: 'hold', action: 'placed', id: 'case-4711', by: 'legal@example.org' },
   { name: 'hold', action: 'released', id: 'case-4711' },
   { name: 'interrupted', sequence: 1, traceId: '', spanId: '', startedMs: 0 },
+  { name: 'intent', sequence: 2 ** 53 - 1, traceId: 'a', spanId: 'b', startedMs: 1, model: 'm' },
+  { name: 'intent', sequence: 1, traceId: '', spanId: '', startedMs: 0 },
   {
     name: 'opened',
     size: 9,
@@ -180,6 +182,7 @@ describe('the spelling', () => {
       opened: true,
       closed: true,
       heartbeat: true,
+      intent: true,
       interrupted: true,
       recovered: true,
       adopted: true,

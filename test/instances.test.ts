@@ -230,10 +230,34 @@ describe('random logs', () => {
   });
 });
 
+test('of a log that begins behind its record 0, only what was started later is due', () => {
+  const record = (index: number, ...entries: readonly Uint8Array[]): VerifiedRecord =>
+    ({
+      header: { log: 'a', index, kind: 'traces', sealed: timeOf(index), source: GATEWAY.source },
+      entries,
+      events: [],
+    }) as unknown as VerifiedRecord;
+  const missingFrom = (first: number): string[] => {
+    const instances = new Instances();
+    const records = [
+      record(first, sentCall('a', 5), sentCall('b', 5)),
+      record(first + 1, beat('a', 9)),
+      record(first + 2, sentCall('a', 12), sentCall('b', 9)),
+      record(first + 3, beat('a', 13, { state: 'closed' })),
+    ];
+    for (const one of records) instances.take(one);
+    instances.endLog(true, START_MS + 1_000_000);
+    const { instances: found } = instances.report();
+    return found.map(({ instance, missing }) => `${instance} ${missing.ranges}`).sort();
+  };
+  expect(missingFrom(0)).toEqual(['a 1-4,6-8,10-11', 'b 1-4,6-8']);
+  expect(missingFrom(7)).toEqual(['a 10-11', 'b ']);
+});
+
 describe('a sender that would fill the memory', () => {
   const record = (entries: readonly Uint8Array[]): VerifiedRecord =>
     ({
-      header: { log: 'a', kind: 'traces', sealed: timeOf(0), source: GATEWAY.source },
+      header: { log: 'a', index: 0, kind: 'traces', sealed: timeOf(0), source: GATEWAY.source },
       entries,
       events: [],
     }) as unknown as VerifiedRecord;

@@ -218,6 +218,47 @@ test('a number that neither journal nor log accounts for is named by the verifie
   expect(await verdictOn(disk)).toEqual(['incomplete', 'log.numbers', 'log.interrupted']);
 });
 
+describe('a call that was sealed as about to start', () => {
+  const intentEvent = (sequence: number): ControlEvent => ({
+    ...interruptedEvent(intentOf(sequence)),
+    name: 'intent',
+  });
+
+  test('is told although the journal was made to leave it out', async () => {
+    const disk = emptyDisk();
+    const { size } = new Service(disk)
+      .tell(intentEvent(1))
+      .start(1)
+      .seal(1)
+      .tell(intentEvent(2)).writer;
+    new Service(disk).writer.checkpoint();
+    expect(await outlineFrom(disk, size)).toEqual(['interrupted closed', 'opened']);
+    const [record] = (await recordsOf(logOn(disk), signer)).slice(size);
+    expect(record!.events[0]).toEqual(interruptedEvent(intentOf(2)));
+    expect(await verdictOn(disk)).toEqual(['valid', 'log.interrupted']);
+  });
+
+  test('is told once where both have it, in the order of the numbers', async () => {
+    const disk = emptyDisk();
+    const service = new Service(disk).start(1).tell(intentEvent(1)).start(3);
+    const { size } = service.tell(intentEvent(2), intentEvent(3)).writer;
+    new Service(disk).writer.checkpoint();
+    const [record] = (await recordsOf(logOn(disk), signer)).slice(size);
+    expect(record!.events.slice(0, -1)).toEqual([1, 2, 3].map(intentOf).map(interruptedEvent));
+  });
+
+  test('without a journal has no end that anybody knows, and is named', async () => {
+    const disk = emptyDisk();
+    const service = new Service(disk).start(1, 2, 3);
+    service.tell(intentEvent(1), intentEvent(2), intentEvent(3)).seal(2);
+    disk.remove(journalOf(disk));
+    new Service(disk).writer.checkpoint();
+    const report = await judge(logOn(disk), { verifiers: [signer.verifier] });
+    expect(codesOf(report)).toEqual(['log.unclean-end']);
+    expect(report.findings[0]!.message).toMatch(/ is unknown; no end is sealed of 1,3$/);
+  });
+});
+
 test('a torn record is sealed with it, and is whole if the numbers are', async () => {
   const disk = emptyDisk();
   const service = new Service(disk).start(1, 2).seal(1);

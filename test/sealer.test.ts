@@ -740,15 +740,15 @@ describe("the writer's own events", () => {
 
   test('a receipt is durable when it was taken, or throws', async () => {
     const bench = openBench();
-    bench.sealer.sealReceipt(receipt);
+    bench.sealer.sealNow(receipt);
     bench.files.isAway = true;
-    expect(() => bench.sealer.sealReceipt(receipt)).toThrow('EIO');
-    expect(() => bench.sealer.sealReceipt(receipt)).toThrow('the log can not be written');
+    expect(() => bench.sealer.sealNow(receipt)).toThrow('EIO');
+    expect(() => bench.sealer.sealNow(receipt)).toThrow('the log can not be written');
     bench.files.isAway = false;
     vi.advanceTimersByTime(500);
-    bench.sealer.sealReceipt(receipt);
+    bench.sealer.sealNow(receipt);
     bench.sealer.close();
-    expect(() => bench.sealer.sealReceipt(receipt)).toThrow('the log can not be written');
+    expect(() => bench.sealer.sealNow(receipt)).toThrow('the log can not be written');
     expect(await outline(bench)).toEqual(['opened', 'receipt', 'opened', 'receipt', 'closed']);
   });
 

@@ -6,6 +6,7 @@
 import { FINDING_COUNT_MAX } from '../log/limits.ts';
 import { VERDICT_OF, type Verdict } from '../log/report.ts';
 import type { VerifiedRecord } from '../log/verify.ts';
+import type { Dropped } from '../node/dropped.ts';
 import type { InstanceReport, InstancesReport, TimeRange } from '../node/instances.ts';
 import { shown, type Terminal } from './terminal.ts';
 
@@ -89,6 +90,14 @@ export function printInstances(
       terminal.data(`finding    ${shown(`${code} at ${nameOf(one)}: ${message}`)}`);
     }
   }
+}
+
+/** What SDKs dropped of the sealed spans; nothing where that is nothing. */
+export function printDropped(dropped: Dropped, terminal: Terminal): void {
+  const { spans, attributes, events, links } = dropped;
+  if (spans === 0) return;
+  const what = `${attributes} attributes, ${events} events, ${links} links`;
+  terminal.data(`dropped    ${what} of ${spans} spans, by the limits of their SDKs, as these say`);
 }
 
 function nameOf({ instance, service, log }: InstanceReport): string {

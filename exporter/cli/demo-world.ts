@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import { splitRequest } from '../log/entries.ts';
-import { readSpan } from './span.ts';
+import { CLAIMED, readSpan } from './span.ts';
 
 /** Something that listens. */
 interface Listening {
@@ -79,13 +79,14 @@ export async function startBackend(): Promise<DemoBackend> {
     try {
       for (const entry of path === '/v1/traces' ? splitRequest(body, 'traces') : []) {
         const { attributes } = readSpan(entry);
-        const ref = attributes['aigov.audit.ref'];
+        // A backend takes its sender's word for them.
+        const ref = attributes[`aigov.audit.ref${CLAIMED}`];
         if (typeof ref !== 'string') {
           otherCount++;
           continue;
         }
         if (leafOf.has(ref)) repeatedCount++;
-        leafOf.set(ref, String(attributes['aigov.audit.leaf']));
+        leafOf.set(ref, String(attributes[`aigov.audit.leaf${CLAIMED}`]));
       }
       // An ExportTraceServiceResponse with nothing to add is an empty message.
       response.writeHead(200, { 'content-type': 'application/x-protobuf' }).end();

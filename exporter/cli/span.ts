@@ -78,6 +78,8 @@ function anyValue(cursor: FieldCursor): unknown {
 
 /** Names of the forwarder, which writes on copies alone: under them a sealed entry has the words of whoever sent it. */
 const FORWARDER_PREFIX = 'aigov.audit.';
+/** Behind such a name. */
+export const CLAIMED: string = ' (claimed by the sender)';
 
 /** The key-value fields of that number. A key that stands twice keeps its first value, and says so. */
 function attributesOf(cursor: FieldCursor, number: number): Record<string, unknown> {
@@ -91,7 +93,7 @@ function attributesOf(cursor: FieldCursor, number: number): Record<string, unkno
       if (pair.number === 1) key = text(pair);
       if (pair.number === 2) value = anyValue(inside(pair));
     }
-    if (key.startsWith(FORWARDER_PREFIX)) key += ' (claimed by the sender)';
+    if (key.startsWith(FORWARDER_PREFIX)) key += CLAIMED;
     if (key in attributes) attributes[`${key} (again)`] = value;
     else attributes[key] = value;
   }

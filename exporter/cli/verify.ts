@@ -11,6 +11,7 @@ import { type Head, parseCheckpoint, parseVerifier, type Verifier } from '../log
 import type { Report, Verdict } from '../log/report.ts';
 import { type VerifiedRecord, verifyLog } from '../log/verify.ts';
 import { ConfigError } from '../node/config.ts';
+import { DroppedCounts } from '../node/dropped.ts';
 import { nodeFiles } from '../node/files.ts';
 import { Instances, type TimeRange } from '../node/instances.ts';
 import { nodePrimitives, sha256 } from '../node/keys.ts';
@@ -23,7 +24,7 @@ import {
 } from '../node/log-reader.ts';
 import { causeOf } from '../node/otlp-config.ts';
 import { NOTHING_PRUNED, readPruned } from '../node/prune.ts';
-import { printInstances, RangeOfLog } from './completeness.ts';
+import { printDropped, printInstances, RangeOfLog } from './completeness.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile, type TrustedLog, type TrustFile } from './trust.ts';
 
@@ -284,12 +285,14 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
   const reports: { dir: string; report: ShownReport }[] = [];
   const heads: HeadToRemember[] = [];
   const instances = new Instances(options.range);
+  const dropped = new DroppedCounts();
   let readCount = 0;
   for (const { dir } of places) {
     const inRange = new RangeOfLog(options.range);
     let records = 0;
     const { report, isRead } = await verifyReadable(dir, trust, (record) => {
       instances.take(record);
+      dropped.take(record);
       inRange.take(record);
       if (++records % 100 === 0) terminal.progress(`${shown(dir)}: ${records} records`);
     });
@@ -327,13 +330,14 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
     const object = whole.length === 1 && only !== undefined ? only : { logs: whole };
     const range = isRanged ? { range: options.range } : {};
     const { instances: listed, counts } = completeness;
-    const more = { ...range, instances: listed, instanceCounts: counts };
+    const more = { ...range, instances: listed, instanceCounts: counts, dropped: dropped.counts };
     terminal.data(shownJson({ ...object, verdict, missing, ...more }));
   } else {
     for (const report of whole) printReport(report, terminal);
     for (const origin of missing)
       terminal.data(`missing    ${shown(origin)}: expected by the trust file, not found`);
     printInstances(completeness, options.range, terminal);
+    printDropped(dropped.counts, terminal);
     if (whole.length !== 1 || verdict !== whole[0]?.verdict)
       terminal.data(`verdict    ${verdictText(verdict, terminal)} (${whole.length} logs)`);
   }

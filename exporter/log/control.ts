@@ -91,9 +91,9 @@ export interface ReceiptEvent {
   readonly lock?: string;
 }
 
-/** A call that started and of which no end is sealed, nor will be: its process was killed (invariant 8). */
-export interface InterruptedEvent {
-  readonly name: 'interrupted';
+/** A call that started. */
+interface StartedCall<Name> {
+  readonly name: Name;
   readonly sequence: number;
   readonly traceId: string;
   readonly spanId: string;
@@ -101,6 +101,12 @@ export interface InterruptedEvent {
   readonly startedMs: number;
   readonly model?: string;
 }
+
+/** A call about to start, where that must be durable before it does: in mode `sync`. */
+export type IntentEvent = StartedCall<'intent'>;
+
+/** A call that started and of which no end is sealed, nor will be: its process was killed (invariant 8). */
+export type InterruptedEvent = StartedCall<'interrupted'>;
 
 /** The end of a process's numbers. */
 export interface ClosedEvent extends WriterCounters {
@@ -140,6 +146,7 @@ export type ControlEvent =
   | GapEvent
   | ReceiptEvent
   | RefusedEvent
+  | IntentEvent
   | InterruptedEvent
   | ClosedEvent
   | { readonly name: 'hold'; readonly action: string; readonly id: string; readonly by?: string }
@@ -155,6 +162,8 @@ function fields(text: string): Readonly<Record<string, Spelling>> {
 
 const COUNTERS = 'started:count ended:count sealed:count lost:count highest:count open:text';
 
+const CALL = 'sequence:count traceId:text spanId:text startedMs:count model?:text';
+
 const CONTROL_FIELDS: Readonly<Record<ControlName, Readonly<Record<string, Spelling>>>> = {
   opened: fields(
     'size:count root:hash writer:text instance:text configuration:hash heartbeatMs:count ' +
@@ -162,7 +171,8 @@ const CONTROL_FIELDS: Readonly<Record<ControlName, Readonly<Record<string, Spell
   ),
   closed: fields(`${COUNTERS} interrupted?:count`),
   heartbeat: fields(COUNTERS),
-  interrupted: fields('sequence:count traceId:text spanId:text startedMs:count model?:text'),
+  intent: fields(CALL),
+  interrupted: fields(CALL),
   recovered: fields('segment:count offset:count byteLength:count sha256:hash cut:bytes'),
   adopted: fields('from:count size:count'),
   gap: fields('count:count first:count last:count from:text to:text cause:text'),
@@ -229,11 +239,10 @@ function encodeValue(type: Spelling, value: unknown, key: string): Uint8Array {
 export function encodeControl(event: ControlEvent, timeMs: number): Uint8Array {
   if (!Number.isInteger(timeMs) || timeMs < 0 || timeMs > TIME_MS_MAX)
     throw new RangeError(`timeMs: no integer of 0..${TIME_MS_MAX}`);
-  const parts: Uint8Array[] = [];
   const time = new Uint8Array(9);
   time[0] = 1 * 8 + FIXED64;
   new DataView(time.buffer).setBigUint64(1, BigInt(timeMs) * 1_000_000n, true);
-  parts.push(time);
+  const parts: Uint8Array[] = [time];
   const values = event as unknown as Readonly<Record<string, unknown>>;
   for (const [field, type] of Object.entries(CONTROL_FIELDS[event.name])) {
     const key = field.replace('?', '');

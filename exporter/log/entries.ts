@@ -191,20 +191,10 @@ export function splitRequest(bytes: Uint8Array, kind: PayloadKind): Uint8Array[]
           resource.keptByteLength + 1 + varintByteLength(scopeLength) + scopeLength;
         const entryLength = 1 + varintByteLength(resourceLength) + resourceLength;
         byteLength += entryLength;
-        if (byteLength > byteLengthMax) {
-          refuse(
-            'otlp.amplification',
-            `otlp: entries of more than ${byteLengthMax} bytes`,
-            itemStart,
-          );
-        }
-        if (entries.length === REQUEST_ENTRY_COUNT_MAX) {
-          refuse(
-            'otlp.entry-count',
-            `otlp: more than ${REQUEST_ENTRY_COUNT_MAX} entries`,
-            itemStart,
-          );
-        }
+        if (byteLength > byteLengthMax)
+          refuse('otlp.amplification', `otlp: entries of over ${byteLengthMax} bytes`, itemStart);
+        if (entries.length === REQUEST_ENTRY_COUNT_MAX)
+          refuse('otlp.entry-count', `otlp: over ${REQUEST_ENTRY_COUNT_MAX} entries`, itemStart);
         if (slab.length - filled < entryLength) {
           slab = new Uint8Array(Math.max(entryLength, Math.min(bytes.length, SLAB_BYTE_LENGTH)));
           filled = 0;

@@ -147,22 +147,17 @@ export function sequenceOf(entry: Uint8Array): number | undefined {
 /** Key and value stand in either order: some Collectors write them backwards. */
 function sequenceIn(entry: Uint8Array, start: number, end: number): number | undefined {
   const { length } = SEQUENCE_KEY;
-  if (end - start <= length) return undefined;
-  if (equalBytes(entry.subarray(start, start + length), SEQUENCE_KEY)) {
-    return countIn(entry, start + length, end);
-  }
-  if (!equalBytes(entry.subarray(end - length, end), SEQUENCE_KEY)) return undefined;
-  return countIn(entry, start, end - length);
-}
-
-function countIn(entry: Uint8Array, start: number, end: number): number | undefined {
-  if (entry[start] !== VALUE_TAG || entry[start + 1] !== end - start - 2) return undefined;
-  if (entry[start + 2] !== INT_VALUE_TAG) return undefined;
+  const isFirst = equalBytes(entry.subarray(start, start + length), SEQUENCE_KEY);
+  if (!isFirst && !equalBytes(entry.subarray(end - length, end), SEQUENCE_KEY)) return undefined;
+  const at = isFirst ? start + length : start;
+  const behind = isFirst ? end : end - length;
+  if (entry[at] !== VALUE_TAG || entry[at + 1] !== behind - at - 2) return undefined;
+  if (entry[at + 2] !== INT_VALUE_TAG) return undefined;
   let sequence = 0;
-  for (let digit = end - 1; digit > start + 2; digit--) {
+  for (let digit = behind - 1; digit > at + 2; digit--) {
     const byte = entry[digit]!;
     // A minimal varint: the last byte alone has no high bit, and is not zero.
-    if (digit === end - 1 ? byte === 0 || byte > 0x7f : byte < 0x80) return undefined;
+    if (digit === behind - 1 ? byte === 0 || byte > 0x7f : byte < 0x80) return undefined;
     sequence = sequence * 128 + (byte & 0x7f);
   }
   return sequence > 0 && Number.isSafeInteger(sequence) ? sequence : undefined;

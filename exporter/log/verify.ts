@@ -245,6 +245,7 @@ class Walk {
     if (event.name === 'opened') this.#hearOpened(event, where);
     if (event.name === 'closed') this.#hearClosed(event, where);
     if (event.name === 'heartbeat') this.#highest = Math.max(this.#highest, event.highest);
+    if (event.name === 'intent') this.#highest = Math.max(this.#highest, event.sequence);
     if (event.name === 'interrupted') this.#numbers.add(event.sequence);
     if (event.name === 'gap') {
       this.declaredLost += event.count;
@@ -271,7 +272,9 @@ class Walk {
     }
     // The same process may lose its disk and open the log again: its numbers are summed at its end.
     if (event.continues === undefined || !this.#isOpen) {
-      const message = 'the log was not closed before; what its writer had not sealed is unknown';
+      const { ranges } = this.#numbers.missing(this.#highest);
+      const known = ranges.length > 0 ? `; no end is sealed of ${formatNumberRanges(ranges)}` : '';
+      const message = `the log was not closed before; what its writer had not sealed is unknown${known}`;
       if (this.#isOpen) this.findings.add('log.unclean-end', where, message);
       this.endRun();
       this.#beganUnclean = this.#isOpen;

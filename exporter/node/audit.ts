@@ -112,7 +112,13 @@ function audit(
     forwarding: config.forwarding,
     sync: isSync,
     nextSequence: () => Number(Atomics.add(numbers, 0, 1n)) + 1,
-    onIntent: (intent) => calls.start(intent),
+    onIntent: (intent) => {
+      const call = calls.start(intent);
+      if (!isSync) return;
+      // Before the call is made: a journal that is deleted after a kill then hides nothing.
+      sealing.sealIntent({ ...interruptedEvent(call), name: 'intent' });
+      sealing.awaitAnswers();
+    },
     onSettled: (sequence, recordIndex) => calls.settle(sequence, recordIndex),
     onLost: ({ count, firstSequence, lastSequence, cause }) => {
       const now = new Date().toISOString();
@@ -261,7 +267,7 @@ class RunningCalls {
     });
   }
 
-  start({ sequence, traceId, spanId, startTime, attributes }: Intent): void {
+  start({ sequence, traceId, spanId, startTime, attributes }: Intent): IntentRecord {
     const model = attributes[ATTR_GEN_AI_REQUEST_MODEL];
     const startedMs = startTime[0] * 1000 + Math.trunc(startTime[1] / 1e6);
     const intent: IntentRecord = {
@@ -286,6 +292,7 @@ class RunningCalls {
     const failure = this.#failure;
     this.#failure = undefined;
     if (failure !== undefined) throw failure.error;
+    return intent;
   }
 
   #write(): void {

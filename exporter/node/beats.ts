@@ -66,7 +66,8 @@ export function claimsOf(entry: Uint8Array): Claims {
   };
 }
 
-function valuesOf(entry: Uint8Array): Map<string, string | number> {
+/** The fields of the span of an entry that the walker let through. */
+export function spanOf(entry: Uint8Array): FieldCursor {
   let start = 0;
   let end = entry.length;
   for (const child of CHILD_NUMBERS) {
@@ -77,8 +78,12 @@ function valuesOf(entry: Uint8Array): Map<string, string | number> {
       end = cursor.valueEnd;
     }
   }
+  return new FieldCursor(entry, start, end);
+}
+
+function valuesOf(entry: Uint8Array): Map<string, string | number> {
   const values = new Map<string, string | number>();
-  const span = new FieldCursor(entry, start, end);
+  const span = spanOf(entry);
   while (span.next()) {
     if (span.number !== SPAN_ATTRIBUTES) continue;
     const pair = pairIn(entry.subarray(span.valueStart, span.valueEnd));

@@ -151,6 +151,8 @@ interface Sender {
   readonly log: string;
   readonly service: string | undefined;
   readonly source: InstanceReport['source'];
+  /** The first that came. */
+  first: Beat | undefined;
   last: Beat | undefined;
   before: Beat | undefined;
   isUnfollowed: boolean;
@@ -162,6 +164,8 @@ export class Instances {
   #senderRangeCount = 0;
   #unfollowedSenderCount = 0;
   #run: Run | undefined;
+  /** True once a log began behind its record 0: what was before is kept elsewhere, and not known here. */
+  #isPartial = false;
   /** Last record of the log that is being read. */
   #lastSealed = '';
   /** End of time, as far as the logs know it. */
@@ -182,6 +186,7 @@ export class Instances {
   /** Takes the records of one log in order; then call {@link endLog}. */
   take({ header, entries, events }: VerifiedRecord): void {
     const { sealed, source } = header;
+    if (this.#lastSealed === '' && header.index > 0) this.#isPartial = true;
     this.#lastSealed = sealed;
     for (const event of events) this.#hear(event, header.log, sealed);
     if (this.#run !== undefined) this.#run.life.heardTo = sealed;
@@ -256,6 +261,7 @@ export class Instances {
     if (before === undefined) return;
     const { life } = before;
     if (event.name === 'heartbeat') say(life, event.highest, sealed);
+    if (event.name === 'intent') say(life, event.sequence, sealed);
     if (event.name === 'interrupted') life.see(event.sequence, sealed);
     if (event.name === 'recovered') before.cutCount++;
     if (event.name === 'gap') {
@@ -337,6 +343,7 @@ export class Instances {
         log,
         service: serviceOf(entry),
         source,
+        first: undefined,
         last: undefined,
         before: undefined,
         isUnfollowed: false,
@@ -355,12 +362,16 @@ export class Instances {
     this.#senderRangeCount += life.numbers.ranges.length - before;
     if (beat !== undefined) {
       say(life, beat.highest, sealed);
+      sender.first ??= beat;
       takeBeat(sender, beat);
     }
   }
 
   #endSender(sender: Sender): void {
-    const { life, last, before } = sender;
+    const { life, first, last, before } = sender;
+    if (this.#isPartial) {
+      life.low = Math.max(life.low, first?.highest ?? Number.MAX_SAFE_INTEGER);
+    }
     const intervalMs = last?.intervalMs ?? INTERVAL_MS_UNSAID;
     const silentMs = this.#endMs - Date.parse(life.heardTo);
     const state = last?.isClosed ? 'closed' : silentMs > 2 * intervalMs ? 'silent' : 'running';

@@ -31,7 +31,12 @@ export function endOfRun(options: EndOfRunOptions): ControlEvent[] {
   if (run === undefined || (options.numbers && !run.isWhole)) return [];
   const sealed = readRun(options, run);
   if (sealed === undefined) return [];
-  const interrupted = run.intents.filter(({ sequence }) => !sealed.numbers.has(sequence));
+  // What was sealed before a call was made is not the journal's to leave out.
+  const started = new Map(sealed.intents.map((intent) => [intent.sequence, intent]));
+  for (const intent of run.intents) started.set(intent.sequence, intent);
+  const interrupted = [...started.values()]
+    .filter(({ sequence }) => !sealed.numbers.has(sequence))
+    .sort((a, b) => a.sequence - b.sequence);
   const interruptedCount = sealed.interrupted + interrupted.length;
   const highest = Math.max(run.highest, sealed.highest);
   // Gaps whose numbers are not known may count calls that the journal tells of as well.
@@ -71,6 +76,8 @@ interface SealedRun {
   /** Highest number in any event or span that was read: a journal that lost its end must not hide it. */
   readonly highest: number;
   readonly lost: number;
+  /** Calls that were sealed as about to start, in the records that the journal points to. */
+  readonly intents: readonly IntentRecord[];
   /** Calls that an earlier start sealed as interrupted, before it was killed as well. */
   readonly interrupted: number;
 }
@@ -84,6 +91,7 @@ function readRun(
   let highest = 0;
   let lost = 0;
   let interrupted = 0;
+  const intents: IntentRecord[] = [];
   for (const { header, readStored } of framesFrom(files, dir, run, size)) {
     if (header.index === run && header.kind !== 'control') return undefined;
     const isCounted = header.source.kind === 'in-process' && header.index >= fromRecord;
@@ -100,6 +108,10 @@ function readRun(
         // Gaps before it may be in segments that were removed.
         lost = Math.max(lost, event.lost);
       }
+      if (event.name === 'intent') {
+        highest = Math.max(highest, event.sequence);
+        if (header.index >= fromRecord) intents.push({ ...event, model: event.model ?? '' });
+      }
       if (event.name === 'gap') {
         lost += event.count;
         if (event.first > 0 && event.last >= event.first) numbers.add(event.first, event.last);
@@ -111,7 +123,7 @@ function readRun(
     }
   }
   if (numbers.isFull) return undefined;
-  return { numbers, highest: Math.max(highest, numbers.highest), lost, interrupted };
+  return { numbers, highest: Math.max(highest, numbers.highest), lost, intents, interrupted };
 }
 
 interface StoredFrame {

@@ -23,7 +23,7 @@ import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
 import { type Signer, sha256 } from './keys.ts';
 import { causeOf } from './otlp-config.ts';
 import { readPruned } from './prune.ts';
-import { encodeRecord, followedByFrame, headerOf } from './record.ts';
+import { type EncodedRecord, encodeRecord, followedByFrame, headerOf } from './record.ts';
 import { forgetCuts, readRecovery, rememberCut } from './recovery.ts';
 import { keepSegmentCheckpoint } from './segment-checkpoints.ts';
 import { DailyStarts } from './segment-starts.ts';
@@ -77,10 +77,7 @@ export interface LogWriterOptions {
 }
 
 /** A record that is durable, as the writer's consumers need it. */
-export interface AppendedRecord {
-  readonly header: RecordHeader;
-  readonly leaves: readonly Hash[];
-}
+export type AppendedRecord = Pick<EncodedRecord, 'header' | 'leaves'>;
 
 const SEGMENTS = 'segments';
 const CHECKPOINT = 'checkpoint';
@@ -118,8 +115,7 @@ export class LogWriter {
   }
 
   /**
-   * Opens the log of a directory, recovers it, and seals `recovered` (where bytes were cut) and `opened`.
-   * The caller holds the directory's lock.
+   * Opens the log of a directory that is locked, recovers it, and seals `recovered` (where bytes were cut) and `opened`.
    * @throws DamagedLogError where the log is not one this writer may continue
    * @throws Error of the file system
    */
@@ -164,9 +160,8 @@ export class LogWriter {
   }
 
   /**
-   * Seals entries as one record and makes it durable: when this returns, the record survives power loss.
-   * @throws Error of the file system. Whether the record is in the log is then unknown: close, open again and look
-   *   (invariant 1: a failed fsync is never retried).
+   * Seals entries as one record: when this returns, the record survives power loss.
+   * @throws Error of the file system: whether the record is there is unknown; close, and open again (invariant 1).
    */
   append(kind: PayloadKind, source: RecordSource, entries: readonly Uint8Array[]): AppendedRecord {
     // Never earlier than the record before, whatever the clock did (FORMAT.md, "sealed").

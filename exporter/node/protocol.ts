@@ -6,6 +6,7 @@ import { type BroadcastChannel, type MessagePort, receiveMessageOnPort } from 'n
 import type {
   CoverageEvent,
   GapEvent,
+  IntentEvent,
   InterruptedEvent,
   RefusedEvent,
   WriterCounters,
@@ -78,6 +79,8 @@ export type ToSealer =
       readonly source: RecordSource;
       readonly counters: WriterCounters | undefined;
     }
+  /** A call that is about to start; answered once it is durable, or can not be. */
+  | { readonly type: 'intent'; readonly id: number; readonly intent: IntentEvent }
   | { readonly type: 'gap'; readonly gap: Omit<GapEvent, 'name'> }
   | { readonly type: 'refused'; readonly refused: Omit<RefusedEvent, 'name'> }
   /** All that this thread of the application knows by now of the packages it could make calls through. */

@@ -9,6 +9,7 @@ import { encodeHex } from '../log/bytes.ts';
 import type {
   CoverageEvent,
   GapEvent,
+  IntentEvent,
   InterruptedEvent,
   ReceiptEvent,
   RefusedEvent,
@@ -174,13 +175,14 @@ export class Sealer {
   }
 
   /**
-   * Seals that an archive took a segment, or that a legal hold was placed or released.
-   * @throws Error where the log can not be written now: whoever asks, asks again
+   * Seals that an archive took a segment, that a legal hold was placed or released, or that a call is about to start;
+   * durable when this returns.
+   * @throws Error where the log can not be written now: whoever asks, asks again; of a call, its journal tells
    */
-  sealReceipt(receipt: ReceiptEvent | HoldEvent): void {
+  sealNow(event: ReceiptEvent | HoldEvent | IntentEvent): void {
     if (this.#writer === undefined || this.#isClosed) throw new Error('the log can not be written');
     try {
-      this.#writer.appendControl([receipt]);
+      this.#writer.appendControl([event]);
     } catch (error) {
       this.#fail(error);
       throw error;

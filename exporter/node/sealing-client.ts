@@ -12,7 +12,7 @@ import {
   receiveMessageOnPort,
   Worker,
 } from 'node:worker_threads';
-import type { GapEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
+import type { GapEvent, IntentEvent, RefusedEvent, WriterCounters } from '../log/control.ts';
 import { type RecordSource, WRITER_SOURCE } from '../log/header.ts';
 import { causeOf, type OtlpKind } from './otlp-config.ts';
 import { TIMER_MS_MAX } from './pacer.ts';
@@ -118,6 +118,14 @@ export abstract class SealingPeer {
     this.#keepAlive();
     this.tell({ type: 'request', id, bytes, ...provenance, counters }, [bytes.buffer]);
     return outcome;
+  }
+
+  /** Seals that a call is about to start; durable, or known not to be, once the answers were awaited. */
+  sealIntent(intent: IntentEvent): void {
+    if (this.#isClosed) return;
+    const id = ++this.#lastId;
+    this.#waiting.set(id, () => {});
+    this.tell({ type: 'intent', id, intent });
   }
 
   /** Blocks until all that was submitted is answered, or ten seconds are over: for `sync` mode. */

@@ -8,7 +8,12 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type MessagePort, workerData } from 'node:worker_threads';
 import { latin1 } from '../log/bytes.ts';
-import type { InterruptedEvent, ReceiptEvent, WriterCounters } from '../log/control.ts';
+import type {
+  IntentEvent,
+  InterruptedEvent,
+  ReceiptEvent,
+  WriterCounters,
+} from '../log/control.ts';
 import { type Archive, openDirectoryArchive } from './archive.ts';
 import { S3Archive } from './archive-s3.ts';
 import { type Archiver, openArchiver } from './archiver.ts';
@@ -24,6 +29,7 @@ import { DamagedLogError, LogWriter } from './log-writer.ts';
 import { highestNumber, Members, sumCounters } from './members.ts';
 import { type OtlpClient, openOtlpClient } from './otlp-client.ts';
 import { causeOf, type OtlpClientConfig } from './otlp-config.ts';
+import type { SealOutcome } from './pending.ts';
 import {
   compareWithArchive,
   openSigner,
@@ -254,7 +260,7 @@ class SealingThread {
       archive: this.#archive,
       sealed,
       localDays: this.#config.localDays,
-      seal: (event) => sealer.sealReceipt(event),
+      seal: (event) => sealer.sealNow(event),
       forwardedTo: () => this.#forwarder?.status().next ?? Number.POSITIVE_INFINITY,
       onReport: (code, cause) => this.#report(code, cause),
     });
@@ -280,7 +286,7 @@ class SealingThread {
         onReceipt: (receipt) => {
           // A log that is closed takes no receipt: the next start puts the segment again, finds it, and seals one.
           if (this.#closedSize !== undefined) return;
-          sealer.sealReceipt(receipt);
+          sealer.sealNow(receipt);
           this.#keeping?.received(receipt);
           removeSegmentCheckpoints(nodeFiles, dir, receipt.size);
           removeSegmentStarts(nodeFiles, dir, receipt.size);
@@ -302,6 +308,8 @@ class SealingThread {
         source,
         done: (outcome) => answer({ type: 'outcome', id, outcome }),
       });
+    } else if (message.type === 'intent') {
+      answer({ type: 'outcome', id: message.id, outcome: sealIntent(sealer, message.intent) });
     } else if (message.type === 'gap') {
       sealer.declareGap(message.gap);
     } else if (message.type === 'refused') {
@@ -421,6 +429,17 @@ class SealingThread {
 
   #tell(message: FromSealer): void {
     this.#port.postMessage(message);
+  }
+}
+
+/** A call is not kept from starting by a log that is away: its span is refused or lost, and that is told. */
+function sealIntent(sealer: Sealer, intent: IntentEvent): SealOutcome {
+  try {
+    sealer.sealNow(intent);
+    const recordIndex = sealer.size - 1;
+    return { status: 'sealed', origin: '', recordIndex, firstEntry: 0 };
+  } catch (error) {
+    return { status: 'lost', cause: causeOf(error) };
   }
 }
 

@@ -246,6 +246,7 @@ function writersOf(
         know(count('continues'), count('continues'), false);
       } else if (run !== undefined) {
         if (name === 'heartbeat') know(count('highest'), count('highest'), false);
+        if (name === 'intent') know(count('sequence'), count('sequence'), false);
         if (name === 'interrupted') know(count('sequence'), count('sequence'), true);
         if (name === 'recovered') run.cuts++;
         if (name === 'gap') {

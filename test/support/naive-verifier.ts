@@ -427,6 +427,7 @@ const EVENTS: Readonly<Record<string, string>> = {
   heartbeat: 'started count, ended count, sealed count, lost count, highest count, open text',
   closed:
     'started count, ended count, sealed count, lost count, highest count, open text, interrupted? count',
+  intent: 'sequence count, traceId text, spanId text, startedMs count, model? text',
   interrupted: 'sequence count, traceId text, spanId text, startedMs count, model? text',
   hold: 'action text, id text, by? text',
   gap: 'count count, first count, last count, from text, to text, cause text',
@@ -908,6 +909,7 @@ export function naiveVerify(
         const [first, last] = [Number(attributes.get('first')), Number(attributes.get('last'))];
         if (first >= 1 && first <= last) numbers.add(first, last);
       }
+      if (name === 'intent') said = Math.max(said, Number(attributes.get('sequence')));
       if (name === 'interrupted') {
         const sequence = Number(attributes.get('sequence'));
         numbers.add(sequence, sequence);

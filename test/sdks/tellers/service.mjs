@@ -64,8 +64,13 @@ const TELLERS = {
     await streamText({ model: chat('gpt-two'), messages, maxRetries: 0 }).consumeStream();
   },
 };
-await TELLERS[teller]();
-await new Promise((resolve) => setTimeout(resolve, 50));
+// Within a request, as services make them: not every teller makes its own span the parent of what the client does.
+await provider.getTracer('http').startActiveSpan('request', async (span) => {
+  await TELLERS[teller]();
+  span.end();
+});
+// The service's own processor has a span once it is sealed.
+for (let round = 0; round < 3; round++) await provider.forceFlush();
 await audited?.shutdown();
 process.stdout.write(
   JSON.stringify(
