@@ -19,7 +19,9 @@ expectSealed(log, [
   ['chat gpt-5', {}],
 ]);
 const text = JSON.stringify(log.spans);
-if (text.includes('ada@example.org') || text.includes('240')) process.exitCode = 1;
+for (const said of ['ada@example.org', '240 euros', 'amountEur']) {
+  if (text.includes(said)) process.exitCode = 1;
+}
 if (!log.spans.every(({ normalised }) => /^hmac-/.test(normalised['aigov.subject.ref']))) {
   process.exitCode = 1;
 }
