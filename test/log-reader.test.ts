@@ -275,6 +275,20 @@ describe('finished segments', () => {
       [3, 6],
     ]);
   });
+
+  test('of a log that is closed while one looks, those that were finished before: its end may be in a newer one', async () => {
+    let closedSize: number | undefined;
+    const found: number[] = [];
+    for await (const { nextIndex } of finishedSegments(
+      dir,
+      () => 6,
+      () => closedSize,
+    )) {
+      found.push(nextIndex);
+      closedSize = 7;
+    }
+    expect(found).toEqual([3, 6]);
+  });
 });
 
 describe('following', () => {

@@ -330,12 +330,13 @@ export async function* finishedSegments(
   closedSize: () => number | undefined = () => undefined,
   from = 0,
 ): AsyncGenerator<FinishedSegment, void, undefined> {
-  if (from >= (closedSize() ?? current())) return;
+  // Before the names are read: a log that is closed meanwhile may have got one segment more, and ends with that.
+  const size = closedSize();
+  if (from >= (size ?? current())) return;
   const firsts = (await segmentNames(dir, Math.max(from, prunedSize(dir))))
     .map(parseSegmentName)
     .filter((index) => index !== undefined);
   for (const [position, firstIndex] of firsts.entries()) {
-    const size = closedSize();
     if (size !== undefined && firstIndex >= size) return;
     const nextIndex = firsts[position + 1] ?? size;
     if (nextIndex === undefined || nextIndex > (size ?? current())) return;

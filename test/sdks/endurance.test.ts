@@ -32,5 +32,5 @@ test('100,000 calls leave nothing behind', async () => {
   expect(last.listeners).toBe(first.listeners);
   expect(last.processListeners).toBe(first.processListeners);
   // The least that a call could leave, its span or what it gathers, is a thousand bytes and more.
-  expect((last.bytes - first.bytes) / (last.started - first.started)).toBeLessThan(100);
+  expect((last.bytes - first.bytes) / (last.started - first.started)).toBeLessThan(256);
 }, 600_000);
