@@ -219,6 +219,8 @@ describe('the command itself', () => {
     [['reconcile', '.', '--otlp', 'a', '--tempo', 'b'], 'expected one of --jaeger URL'],
     [['reconcile', '.', '--jaeger', 'there'], "--jaeger: 'there' is no http or https URL"],
     [['reconcile', '.', '--otlp', 'a', '--keeps', '101'], '--keeps: 101 is no number of 0 to 100'],
+    [['verify', '.', 'another'], "verify: 'another' is one word too many"],
+    [['gateway', 'another'], "gateway: 'another' is one word too many"],
     [['show', '.'], '--trace is missing; for example --trace 4bf92f35'],
     [['show', '--trace', 'xyz', '.'], "--trace: 'xyz' is not 32 hexadecimal digits"],
     [['keygen', '--out', 'key.pem'], '--origin is missing'],
@@ -457,6 +459,21 @@ instance   ${ORIGIN} 0: complete; no numbers; closed, heard from 2026-11-23T10:0
     const { status, object } = runJson(['verify', dir]);
     expect({ status, codes: codes(object) }).toEqual({ status: 3, codes: ['log.numbers'] });
     expect(run(['verify', dir]).stdout).toContain('2 of 2 numbers are in no record: 1-2');
+  });
+
+  test('a time in which it was not written: unverifiable, whatever holds of the rest', () => {
+    const { dir } = seal(newLog());
+    const { object } = runJson(['verify', dir]);
+    const { claimedFrom, claimedTo } = (object as { assurance: Record<string, string> }).assurance;
+    const status = (...range: string[]): number | null => run(['verify', dir, ...range]).status;
+    expect({
+      within: status('--from', claimedFrom!, '--to', '2999-01-01T00:00:00Z'),
+      before: status('--to', claimedFrom!),
+      behind: status('--from', new Date(Date.parse(claimedTo!) + 1).toISOString()),
+    }).toEqual({ within: 0, before: 4, behind: 4 });
+    expect(run(['verify', dir, '--to', claimedFrom!]).stdout).toContain(
+      '\nrange      no log that was found was written in it\n',
+    );
   });
 
   test('no key: unverifiable', () => {

@@ -33,6 +33,8 @@ interface Command {
   readonly summary: string;
   readonly help: string;
   readonly options: NonNullable<ParseArgsConfig['options']>;
+  /** Words that it takes beside its options, at most: one more must not be passed over as if it had been looked at. */
+  readonly wordCount: number;
   readonly run: (
     values: Values,
     positionals: readonly string[],
@@ -89,6 +91,7 @@ const TRACE_ID = /^[0-9a-f]{32}$/;
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   verify: {
+    wordCount: 1,
     summary: 'say whether a log is whole and unchanged',
     help: `sealspan verify [DIR | s3://BUCKET/PREFIX] [--trust FILE] [--from TIME] [--to TIME] [--json]
 
@@ -130,6 +133,7 @@ example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml --from 202
     },
   },
   reconcile: {
+    wordCount: 1,
     summary: 'say what the log and a backend do not both have',
     help: `sealspan reconcile [DIR] --jaeger URL | --tempo URL | --otlp FILE [--trust FILE] [--json]
 
@@ -176,6 +180,7 @@ example: sealspan reconcile ./sealspan-log --jaeger http://localhost:16686 --kee
     },
   },
   recover: {
+    wordCount: 0,
     summary: 'succeed a log whose disk is lost or older than its archive',
     help: `sealspan recover --instance NAME [--log ORIGIN] [--json]
 
@@ -200,6 +205,7 @@ example: sealspan recover --instance 0`,
       ),
   },
   archive: {
+    wordCount: 1,
     summary: 'test whether a bucket can hold an archive, and print the policies for it',
     help: `sealspan archive test [--json]
 
@@ -219,6 +225,7 @@ example: sealspan archive test`,
     },
   },
   hold: {
+    wordCount: 2,
     summary: 'place or release a legal hold, sealed in the log and put on all that is archived',
     help: `sealspan hold place|release|list [DIR] [--id NAME] [--by WHO] [--json]
 
@@ -247,6 +254,7 @@ example: sealspan hold place --id case-4711 --by legal ./sealspan-log`,
     },
   },
   show: {
+    wordCount: 1,
     summary: 'print the sealed spans of one trace',
     help: `sealspan show --trace ID [DIR] [--trust FILE] [--full] [--raw] [--json]
 
@@ -294,6 +302,7 @@ example: sealspan show --trace 4bf92f3577b34da6a3ce929d0e0e4736 ./sealspan-log`,
     },
   },
   keygen: {
+    wordCount: 0,
     summary: 'make the signing key of one log',
     help: `sealspan keygen --origin NAME --out FILE [--json]
 
@@ -313,6 +322,7 @@ example: sealspan keygen --origin payments/prod/0 --out /etc/sealspan/payments-0
       ),
   },
   gateway: {
+    wordCount: 0,
     summary: 'seal what Collectors and applications send by OTLP',
     help: `sealspan gateway [--config FILE] [--json]
 
@@ -333,6 +343,7 @@ example: sealspan gateway --config /etc/sealspan/sealspan.yaml`,
       runGateway({ configPath: text(values, 'config'), isJson: values.json === true }, terminal),
   },
   doctor: {
+    wordCount: 1,
     summary: 'say what would keep calls out of the log, each with its fix',
     help: `sealspan doctor [DIR] [--online] [--json]
 
@@ -351,6 +362,7 @@ example: sealspan doctor ./sealspan-log --online`,
       runDoctor({ dir, isOnline: values.online === true, isJson: values.json === true }, terminal),
   },
   demo: {
+    wordCount: 0,
     summary:
       'see it all at work on this machine: calls, seals, a backend, an archive, a verdict, a forgery found',
     help: `sealspan demo [--dir DIR] [--calls N] [--json]
@@ -411,6 +423,12 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<number
   if (values.help === true) {
     terminal.data(command.help);
     return 0;
+  }
+  const extra = positionals[command.wordCount];
+  if (extra !== undefined) {
+    throw new UsageError(
+      `${name}: '${extra}' is one word too many; see sealspan ${name} --help. Of several logs, give the directory that they lie in`,
+    );
   }
   return command.run(values as Values, positionals, terminal);
 }

@@ -314,6 +314,9 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
   const verdicts = reports.map(({ report }) => report.verdict);
   // A writer's own log says what it lacks, but not in which range.
   if (verdicts.length > 0) verdicts.push(isRanged ? completeness.all : completeness.senders);
+  // Of a time in which no log was written, nothing was checked.
+  const isOutside = isRanged && !reports.some(({ report }) => overlaps(report, options.range));
+  if (isOutside) verdicts.push('unverifiable');
   const foundVerdict = joinVerdicts(verdicts);
   const verdict = missing.length > 0 ? joinVerdicts([foundVerdict, 'incomplete']) : foundVerdict;
   const population =
@@ -336,6 +339,7 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
     for (const report of whole) printReport(report, terminal);
     for (const origin of missing)
       terminal.data(`missing    ${shown(origin)}: expected by the trust file, not found`);
+    if (isOutside) terminal.data('range      no log that was found was written in it');
     printInstances(completeness, options.range, terminal);
     printDropped(dropped.counts, terminal);
     if (whole.length !== 1 || verdict !== whole[0]?.verdict)
@@ -343,6 +347,12 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
   }
   const status = rememberAll(trust, heads, verdict, terminal);
   return places.length > 0 && readCount === 0 ? EXIT_IO : status;
+}
+
+function overlaps({ assurance }: ShownReport, { from, to }: TimeRange): boolean {
+  const { claimedFrom, claimedTo } = assurance;
+  if (claimedFrom === undefined || claimedTo === undefined) return false;
+  return (to === undefined || claimedFrom < to) && (from === undefined || claimedTo >= from);
 }
 
 /** The worst of the verdicts. Without any, nothing was checked, and that is never valid (invariant 9). */
