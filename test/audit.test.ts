@@ -454,12 +454,12 @@ describe('calls without an end (invariant 8)', () => {
         const { sealed, interrupted } = runs[round]!;
         const numbers = ascending([...sealed, ...interrupted]);
         expect(numbers).toEqual(upTo(numbers.length));
-        // Those of the last turn may have been written down, and not told any more.
-        expect(numbers.length - toldCount).toBeOneOf([0, 1, 2, 3]);
+        // The last one may have been written down, and not told any more.
+        expect(numbers.length - toldCount).toBeOneOf([0, 1]);
         const open = upTo(toldCount).filter((number) => (number - 1) % 7 === 0);
         expect(interrupted).toEqual(expect.arrayContaining(open));
-        // `end` returns when the span is sealed: none but the last can be lost, and one that was not told is open at most.
-        if (mode === 'sync') expect(interrupted.length - open.length).toBeLessThanOrEqual(2);
+        // `end` returns when the span is sealed: none but the last can be lost.
+        if (mode === 'sync') expect(interrupted.length - open.length).toBeLessThanOrEqual(1);
       }
       expect(readdirSync(join(dir, '0')).filter((name) => name.startsWith('intents-'))).toEqual([]);
     },

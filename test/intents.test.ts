@@ -57,7 +57,7 @@ test('what was written is read, in order', () => {
   const disk = openDisk();
   const journal = begin(disk);
   const written = [intent(1), intent(2, ''), intent(3, 'm'.repeat(100))];
-  for (const one of written) journal.write([one]);
+  for (const one of written) journal.write(one);
   expect(readIntents(disk, DIR)).toEqual([
     {
       run: 7,
@@ -72,9 +72,9 @@ test('what was written is read, in order', () => {
 test('a run that ended in order leaves nothing', () => {
   const disk = openDisk();
   const journal = begin(disk);
-  journal.write([intent(1)]);
+  journal.write(intent(1));
   journal.close();
-  journal.write([intent(2)]);
+  journal.write(intent(2));
   begin(disk, { run: 9 });
   removeJournals(disk, DIR, 7);
   expect(readIntents(disk, DIR).map(({ run, highest }) => [run, highest])).toEqual([[7, 1]]);
@@ -87,7 +87,7 @@ test('a journal cut at any byte gives the whole intents before the cut', () => {
   const journal = begin(disk);
   const path = nameOf(disk);
   const headerLength = disk.readAll(path)?.length ?? 0;
-  for (let sequence = 1; sequence <= 3; sequence++) journal.write([intent(sequence)]);
+  for (let sequence = 1; sequence <= 3; sequence++) journal.write(intent(sequence));
   const bytes = disk.readAll(path) as Uint8Array;
   for (let length = 0; length <= bytes.length; length++) {
     const cut = openDisk();
@@ -104,7 +104,7 @@ test('an intent with a wrong byte ends the journal', () => {
   const disk = openDisk();
   const journal = begin(disk);
   const path = nameOf(disk);
-  for (let sequence = 1; sequence <= 3; sequence++) journal.write([intent(sequence)]);
+  for (let sequence = 1; sequence <= 3; sequence++) journal.write(intent(sequence));
   const bytes = disk.readAll(path) as Uint8Array;
   for (let at = bytes.length - 224; at < bytes.length - 112; at++) {
     const damaged = openDisk();
@@ -127,10 +127,10 @@ describe('a journal that grew', () => {
       rotateEntryCount: 100,
     });
     const first = nameOf(disk);
-    for (let sequence = 1; sequence <= 100; sequence++) journal.write([intent(sequence)]);
+    for (let sequence = 1; sequence <= 100; sequence++) journal.write(intent(sequence));
     expect(nameOf(disk)).toBe(first);
     newestRecord = 50;
-    journal.write([intent(101)]);
+    journal.write(intent(101));
     expect(nameOf(disk)).not.toBe(first);
     expect(readIntents(disk, DIR)).toEqual([
       {
@@ -147,7 +147,7 @@ describe('a journal that grew', () => {
     const disk = openDisk();
     const running = [intent(1), intent(2)];
     const journal = begin(disk, { unsettled: () => running, rotateEntryCount: 1 });
-    for (const one of running) journal.write([one]);
+    for (const one of running) journal.write(one);
     expect(readIntents(disk, DIR).flatMap(({ intents }) => intents)).toEqual(running);
   });
 
@@ -158,11 +158,11 @@ describe('a journal that grew', () => {
       unsettled: () => [intent(3)],
       rotateEntryCount: 3,
     });
-    for (const sequence of [1, 2, 3]) first.write([intent(sequence)]);
+    for (const sequence of [1, 2, 3]) first.write(intent(sequence));
     const old = disk.readAll(nameOf(disk)) as Uint8Array;
     const both = openDisk();
     both.append(both.open(nameOf(disk), 'create'), old);
-    first.write([intent(4)]);
+    first.write(intent(4));
     const young = disk.readAll(nameOf(disk)) as Uint8Array;
     both.append(both.open(nameOf(disk), 'create'), young);
     expect(both.list(DIR)).toHaveLength(2);
@@ -189,7 +189,7 @@ describe('a write that fails', () => {
       running.push(intent(sequence));
       let failed = false;
       try {
-        journal.write([intent(sequence)]);
+        journal.write(intent(sequence));
       } catch {
         failed = true;
       }
@@ -247,8 +247,8 @@ describe('a write that fails', () => {
 
 test('runs are told apart, and other files are left alone', () => {
   const disk = openDisk();
-  begin(disk, { run: 30 }).write([intent(1)]);
-  begin(disk, { run: 4 }).write([intent(2)]);
+  begin(disk, { run: 30 }).write(intent(1));
+  begin(disk, { run: 4 }).write(intent(2));
   disk.open(join(DIR, 'checkpoint'), 'create');
   disk.open(join(DIR, 'intents-foreign'), 'create');
   expect(readIntents(disk, DIR).map(({ run }) => run)).toEqual([4, 30]);

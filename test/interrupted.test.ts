@@ -71,7 +71,7 @@ class Service {
   start(...sequences: readonly number[]): this {
     for (const sequence of sequences) {
       this.#running.set(sequence, intentOf(sequence));
-      this.#journal.write([intentOf(sequence)]);
+      this.#journal.write(intentOf(sequence));
     }
     return this;
   }

@@ -244,16 +244,11 @@ const NO_COUNTERS: WriterCounters = {
 /** Calls that started and are not settled: in the journal for a process that is killed, in the log at an end in order. */
 class RunningCalls {
   readonly #journal: IntentJournal;
-  readonly #isSync: boolean;
   readonly #running = new Map<number, IntentRecord>();
-  /** Started, and not in the journal yet. */
-  #started: IntentRecord[] = [];
-  #failure: { readonly error: unknown } | undefined;
   #newestRecord: number;
 
   constructor({ logDirectory, run }: SealingState, isSync: boolean) {
     this.#newestRecord = run;
-    this.#isSync = isSync;
     // The sealing thread began that of the main thread, before the run itself began.
     if (threadId !== 0) beginJournal(nodeFiles, logDirectory, run, threadId);
     this.#journal = new IntentJournal({
@@ -279,36 +274,9 @@ class RunningCalls {
       model: typeof model === 'string' ? model : '',
     };
     this.#running.set(sequence, intent);
-    this.#started.push(intent);
-    if (this.#isSync) {
-      this.#write();
-    } else if (this.#started.length === 1) {
-      // One write for calls that start in one go. Whichever queue is next comes before any socket is written to, since
-      // what the call itself puts there stands behind.
-      const write = (): void => this.#writeLater();
-      queueMicrotask(write);
-      process.nextTick(write);
-    }
-    const failure = this.#failure;
-    this.#failure = undefined;
-    if (failure !== undefined) throw failure.error;
+    // Now, and not once for a turn of the loop: a model that computes in this very turn may be what kills the process.
+    this.#journal.write(intent);
     return intent;
-  }
-
-  #write(): void {
-    const started = this.#started;
-    if (started.length === 0) return;
-    this.#started = [];
-    this.#journal.write(started);
-  }
-
-  /** Nobody can be thrown at here: whoever starts the next call counts it. */
-  #writeLater(): void {
-    try {
-      this.#write();
-    } catch (error) {
-      this.#failure = { error };
-    }
   }
 
   settle(sequence: number, recordIndex: number | undefined): void {
@@ -320,7 +288,6 @@ class RunningCalls {
 
   /** @param open numbers that still run, since of what was handed over the answer may be on its way */
   end(open: CaptureStats['openRanges']): InterruptedEvent[] {
-    this.#writeLater();
     this.#journal.close();
     const events: InterruptedEvent[] = [];
     for (const [first, last] of open) {

@@ -108,21 +108,21 @@ export class IntentJournal {
   }
 
   /**
-   * Writes intents; when this returns they survive the end of this process.
+   * Writes an intent; when this returns it survives the end of this process.
    * @throws Error of the file system: there is no journal then, until a later write succeeds
    */
-  write(intents: readonly IntentRecord[]): void {
+  write(intent: IntentRecord): void {
     const { files, isSync, rotateEntryCount = ROTATE_ENTRY_COUNT } = this.#options;
     if (this.#file < 0) return;
-    for (const { sequence } of intents) this.#highest = Math.max(this.#highest, sequence);
+    this.#highest = Math.max(this.#highest, intent.sequence);
     try {
       if (this.#isTorn || this.#entryCount >= rotateEntryCount) {
-        this.#rotate(intents);
+        this.#rotate(intent);
         return;
       }
-      files.append(this.#file, encodeIntents(intents));
+      files.append(this.#file, encodeIntents([intent]));
       if (isSync) files.sync(this.#file);
-      this.#entryCount += intents.length;
+      this.#entryCount++;
     } catch (error) {
       this.#tear();
       throw error;
@@ -158,8 +158,8 @@ export class IntentJournal {
     }
   }
 
-  /** Begins a new file with all calls that run, and those that just started. */
-  #rotate(newest: readonly IntentRecord[]): void {
+  /** Begins a new file with all calls that run, and one more. */
+  #rotate(newest: IntentRecord): void {
     const { files, dir, run, isSync } = this.#options;
     const header = encodeJournalHeader({
       run,
@@ -168,7 +168,7 @@ export class IntentJournal {
     });
     const running = new Map<number, IntentRecord>();
     for (const intent of this.#options.unsettled()) running.set(intent.sequence, intent);
-    for (const intent of newest) running.set(intent.sequence, intent);
+    running.set(newest.sequence, newest);
     const entries = encodeIntents([...running.values()]);
     const before = this.#path(this.#generation);
     // What a try that failed has left there is of no worth.

@@ -14,9 +14,13 @@ const journal = new IntentJournal({
   unsettled: () => [],
 });
 for (let sequence = 1; ; sequence++) {
-  journal.write([
-    { sequence, traceId: '0'.repeat(32), spanId: '0'.repeat(16), startedMs: 0, model: '' },
-  ]);
+  journal.write({
+    sequence,
+    traceId: '0'.repeat(32),
+    spanId: '0'.repeat(16),
+    startedMs: 0,
+    model: '',
+  });
   if (sequence === 1000) process.send?.(sequence);
   // The message leaves the process only when the loop turns.
   if (sequence % 1000 === 0) await new Promise((resolve) => setImmediate(resolve));
