@@ -108,7 +108,7 @@ test('numbers that did not reach a gateway make the log incomplete, and are name
     'verdict    VALID',
     'instances  2 complete, 1 incomplete, from the beginning to the end',
     expect.stringMatching(
-      /^instance {3}claims i: incomplete; 4 numbers, 1 missing: 2; closed, heard from .* to .*, through a gateway, principal \S+$/,
+      /^instance {3}claims i: incomplete; numbers to 4, 1 missing: 2; closed, heard from .* to .*, through a gateway, principal \S+$/,
     ),
     'finding    source.numbers at claims i: 1 of 4 numbers did not arrive: 2',
     expect.stringMatching(

@@ -113,9 +113,11 @@ function sentenceOf(one: InstanceReport): string {
           source.principal === null ? 'nobody known' : `principal ${source.principal}`
         }`;
   const numbers = [
-    highest === 0 ? 'no numbers' : `${highest} numbers`,
+    highest === 0 ? 'no numbers' : `numbers to ${highest}`,
     ...(missing.count > 0 ? [`${missing.count} missing: ${missing.ranges}`] : []),
     ...(declaredLost > 0 ? [`${declaredLost} declared lost`] : []),
   ];
-  return `${nameOf(one)}: ${one.completeness}; ${numbers.join(', ')}; ${state}, heard from ${heardFrom} to ${heardTo}, ${by}`;
+  // Of one that runs, what may still be under way is not judged: neither seen nor missing.
+  const soFar = state === 'running' ? ' so far, its newest numbers not judged yet' : '';
+  return `${nameOf(one)}: ${one.completeness}${soFar}; ${numbers.join(', ')}; ${state}, heard from ${heardFrom} to ${heardTo}, ${by}`;
 }

@@ -11,13 +11,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GetObjectCommand, ListObjectVersionsCommand } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { parseVerifier } from '../../exporter/log/note.ts';
-import { verifyArchivedLog } from '../../exporter/node/archive-verify.ts';
 import type { ConfigInput } from '../../exporter/node/config.ts';
-import { sha256 } from '../../exporter/node/keys.ts';
-import { S3Store } from '../../exporter/node/s3-store.ts';
 import { type AuditedProcess, readLog, startAudited } from '../support/audited-process.ts';
-import { beOwner, type S3Server, SERVERS } from './s3.ts';
+import { beOwner, type S3Server, SERVERS, verifyStored } from './s3.ts';
 import { type Between, openBetween, type Passed, type Trouble } from './s3-between.ts';
 import { killAll } from './services.ts';
 import { openSmallDisk } from './small-disk.ts';
@@ -123,27 +119,8 @@ for (const kind of SERVERS) {
       const { report: local, names } = await readLog(join(dir, '0'));
       const sealed = new Set(names);
       expect(told.filter((name) => !sealed.has(name))).toEqual([]);
-      const verifier = parseVerifier(sha256, readFileSync(join(dir, '0/verifier'), 'utf8').trim());
-      const store = await S3Store.open({
-        bucket,
-        prefix: '',
-        region: undefined,
-        endpoint: server.endpoint,
-        pathStyle: true,
-      });
-      const { report } = await verifyArchivedLog({
-        store,
-        origin: verifier.name,
-        trust: {
-          origin: verifier.name,
-          verifiers: [verifier],
-          selfAttested: false,
-          minimumHead: undefined,
-        },
-        wanted: { mode: 'COMPLIANCE', minimumDays: 184 },
-        nowMs: Date.now(),
-      });
-      store.close();
+      const vkey = readFileSync(join(dir, '0/verifier'), 'utf8').trim();
+      const report = await verifyStored(server.endpoint, { bucket, prefix: '' }, vkey);
       expect([report.verdict, report.records, report.entries]).toEqual([
         local.verdict,
         local.records,

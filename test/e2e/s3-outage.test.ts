@@ -10,13 +10,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ListObjectVersionsCommand } from '@aws-sdk/client-s3';
 import { afterAll, expect, test } from 'vitest';
-import { parseVerifier } from '../../exporter/log/note.ts';
-import { verifyArchivedLog } from '../../exporter/node/archive-verify.ts';
-import { sha256 } from '../../exporter/node/keys.ts';
-import { S3Store } from '../../exporter/node/s3-store.ts';
 import { startAudited } from '../support/audited-process.ts';
 import { openOtlpBackend, spansOf } from '../support/otlp-backend.ts';
-import { beOwner, type S3Server, SERVERS } from './s3.ts';
+import { beOwner, type S3Server, SERVERS, verifyStored } from './s3.ts';
 import { killAll, until } from './services.ts';
 
 beOwner();
@@ -146,27 +142,7 @@ test(
     const told = app.told();
     const vkey = readFileSync(join(dir, '0/verifier'), 'utf8').trim();
     rmSync(dir, { recursive: true });
-    const store = await S3Store.open({
-      bucket: BUCKET,
-      prefix: 'logs',
-      region: undefined,
-      endpoint,
-      pathStyle: true,
-    });
-    const verifier = parseVerifier(sha256, vkey);
-    const { report } = await verifyArchivedLog({
-      store,
-      origin: verifier.name,
-      trust: {
-        origin: verifier.name,
-        verifiers: [verifier],
-        selfAttested: false,
-        minimumHead: undefined,
-      },
-      wanted: { mode: 'COMPLIANCE', minimumDays: 184 },
-      nowMs: Date.now(),
-    });
-    store.close();
+    const report = await verifyStored(endpoint, { bucket: BUCKET, prefix: 'logs' }, vkey);
     await backend.close();
 
     const [rssFirst = 0] = rss;

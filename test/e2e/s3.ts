@@ -7,8 +7,12 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { CreateBucketCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3';
+import { parseVerifier } from '../../exporter/log/note.ts';
 import type { S3ArchiveConfig } from '../../exporter/node/archive-config.ts';
+import { type VerifiedArchive, verifyArchivedLog } from '../../exporter/node/archive-verify.ts';
 import { readConfig } from '../../exporter/node/config.ts';
+import { sha256 } from '../../exporter/node/keys.ts';
+import { S3Store } from '../../exporter/node/s3-store.ts';
 import { freePorts, type Service, service } from './services.ts';
 import { goVersion, motoPython, pythonVersion, versitygwBinary } from './tools.ts';
 
@@ -156,4 +160,24 @@ async function serverOf(
       return archiveS3;
     },
   };
+}
+
+/** What a verifier says that knows one log and its key, and asks for half a year of COMPLIANCE. */
+export async function verifyStored(
+  endpoint: string,
+  place: { readonly bucket: string; readonly prefix: string },
+  vkey: string,
+): Promise<VerifiedArchive['report']> {
+  const store = await S3Store.open({ ...place, region: undefined, endpoint, pathStyle: true });
+  const verifier = parseVerifier(sha256, vkey);
+  const origin = verifier.name;
+  const { report } = await verifyArchivedLog({
+    store,
+    origin,
+    trust: { origin, verifiers: [verifier], selfAttested: false, minimumHead: undefined },
+    wanted: { mode: 'COMPLIANCE', minimumDays: 184 },
+    nowMs: Date.now(),
+  });
+  store.close();
+  return report;
 }
