@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { FAULTS } from '../test/faults/faulty-node.ts';
 import { runKills } from '../test/faults/kills.ts';
-import { runMatrix } from '../test/faults/matrix.ts';
+import { type Matrix, runMatrix } from '../test/faults/matrix.ts';
 import { runPowerCuts } from '../test/faults/power.ts';
 import { type Totals, writeTable } from '../test/faults/table.ts';
 import { seedOfCommit } from '../test/support/random.ts';
@@ -17,6 +17,8 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
     seed: { type: 'string' },
+    /** One part of the three. */
+    only: { type: 'string' },
     /** Runs of the matrix; all unless given. */
     runs: { type: 'string' },
     power: { type: 'string', default: '200' },
@@ -37,6 +39,11 @@ function countOf(
   return Number(text);
 }
 
+const PARTS = ['matrix', 'power', 'kills'] as const;
+type Part = (typeof PARTS)[number];
+const parts = PARTS.filter((part) => part === (values.only ?? part));
+if (parts.length === 0) throw new TypeError(`--only: one of ${PARTS.join(', ')}`);
+const isAsked = (part: Part): boolean => parts.includes(part);
 const seed = countOf('seed', seedOfCommit());
 const workerCount = countOf('workers', 2);
 const endMs = performance.now() + countOf('seconds', Number.POSITIVE_INFINITY) * 1000;
@@ -52,29 +59,37 @@ const fail = (where: string, problems: readonly string[]): void => {
 
 note(`seed ${seed}`);
 let done = 0;
-const matrix = await runMatrix({
-  seed,
-  isOver,
-  workerCount,
-  runCountMax: countOf('runs', Number.POSITIVE_INFINITY),
-  onRun: ({ scenario, plan, problems }) => {
-    fail(`${scenario}, ${plan.fault} at ${plan.operation} (${plan.occurrence})`, problems);
-    if (++done % 100 === 0) note(`${done} runs of the matrix`);
-  },
-});
+const matrix: Matrix = isAsked('matrix')
+  ? await runMatrix({
+      seed,
+      isOver,
+      workerCount,
+      runCountMax: countOf('runs', Number.POSITIVE_INFINITY),
+      onRun: ({ scenario, plan, problems }) => {
+        fail(`${scenario}, ${plan.fault} at ${plan.operation} (${plan.occurrence})`, problems);
+        if (++done % 100 === 0) note(`${done} runs of the matrix`);
+      },
+    })
+  : { operations: [], results: [] };
 const power = await runPowerCuts({
   seed,
   isOver,
   workerCount,
-  cutCount: countOf('power', 0),
+  cutCount: isAsked('power') ? countOf('power', 0) : 0,
   onCut: ({ where, problems }) => fail(where, problems),
 });
+let killed = 0;
 const kills = await runKills({
   seed,
   isOver,
   workerCount,
-  killCount: countOf('kills', 0),
-  onLog: ({ problems }) => fail('kills', problems),
+  killCount: isAsked('kills') ? countOf('kills', 0) : 0,
+  onLog: (result) => {
+    killed += result.kills;
+    const { acknowledged, lost, calls, unaccounted } = result;
+    note(`${killed} kills: ${JSON.stringify({ acknowledged, lost, calls, unaccounted })}`);
+    fail('kills', result.problems);
+  },
 });
 
 const reached = matrix.results.filter(({ isReached }) => isReached);
