@@ -12,18 +12,16 @@ import * as http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { rolldown } from 'rolldown';
 import type { ConfigInput } from '../../exporter/node/config.ts';
 import { readLog } from '../support/audited-process.ts';
 import { type FakeOpenai, startFakeOpenai } from '../support/fake-openai.ts';
 import { encodeOtlp } from '../support/otlp-backend.ts';
 import { spansOfTraces } from '../support/otlp-proto.ts';
 import { type Random, randomOf } from '../support/random.ts';
+import { bundled } from './bundle.ts';
 import { type DoomedTask, SPAN_HEADER } from './doomed.ts';
 import { ACCOUNTED } from './world.ts';
 
-const DOOMED = join(import.meta.dirname, 'doomed.ts');
-const SEALING_THREAD = join(import.meta.dirname, '../../exporter/node/sealing-thread.ts');
 /** Kills on one log: then it is ended in order and judged. */
 const KILLS_PER_LOG = 20;
 const SENDERS_AT_ONCE = 4;
@@ -48,14 +46,7 @@ export interface KillResult {
   readonly problems: readonly string[];
 }
 
-/** Most of so short a life is loading: the same code in one file for each thread halves it. Gives the program's path. */
-async function bundle(folder: string): Promise<string> {
-  for (const input of [DOOMED, SEALING_THREAD]) {
-    const bundled = await rolldown({ input, platform: 'node', external: /^@aws-sdk\// });
-    await bundled.write({ dir: folder, format: 'esm' });
-  }
-  return join(folder, 'doomed.js');
-}
+type Program = Awaited<ReturnType<typeof bundled>>;
 
 /** One process, from its start to its end. */
 class Doomed {
@@ -69,10 +60,10 @@ class Doomed {
   #toldCount = 0;
   #onTold: () => void = () => {};
 
-  constructor(program: string, task: DoomedTask) {
+  constructor({ program, env }: Program, task: DoomedTask) {
     this.child = spawn(process.execPath, [program, JSON.stringify(task)], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NODE_NO_WARNINGS: '1', NODE_COMPILE_CACHE: join(program, '../cache') },
+      env,
     });
     let rest = '';
     let begin: () => void = () => {};
@@ -188,7 +179,7 @@ async function untilMoment(doomed: Doomed, random: Random): Promise<void> {
 
 /** Kills on one log, an end in order, and the judgement. */
 async function killLog(
-  program: string,
+  program: Program,
   role: DoomedTask['role'],
   killCount: number,
   random: Random,
@@ -275,8 +266,7 @@ export async function runKills(options: KillOptions): Promise<KillResult> {
     const role = logs.length % 2 === 0 ? 'service' : 'gateway';
     logs.push({ role, killCount: Math.min(left, KILLS_PER_LOG), seed: random(2 ** 32) });
   }
-  const folder = mkdtempSync(join(tmpdir(), 'sealspan-doomed-'));
-  const program = await bundle(folder);
+  const program = await bundled('doomed');
   let total: KillResult = {
     kills: 0,
     acknowledged: 0,
@@ -302,10 +292,6 @@ export async function runKills(options: KillOptions): Promise<KillResult> {
       onLog?.({ ...result, problems });
     }
   };
-  try {
-    await Promise.all(Array.from({ length: workerCount }, work));
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  await Promise.all(Array.from({ length: workerCount }, work));
   return total;
 }

@@ -7,6 +7,7 @@
 import { once } from 'node:events';
 import { syncBuiltinESMExports } from 'node:module';
 import * as threads from 'node:worker_threads';
+import { AlwaysOnSampler, TracerProvider } from '@opentelemetry/sdk-trace';
 import { replaceCalls } from './faulty-calls.ts';
 import { enter, tell, type World } from './faulty-node.ts';
 
@@ -30,7 +31,8 @@ const workers: threads.Worker[] = [];
 /** Every thread that is started for sealing is the one whose calls are replaced. */
 class FaultyWorker extends threads.Worker {
   constructor(file: string | URL, options: threads.WorkerOptions) {
-    super(new URL('./faulty-thread.ts', import.meta.url), {
+    // Both are bundled, and lie beside each other.
+    super(new URL('./faulty-thread.js', import.meta.url), {
       ...options,
       workerData: { ...(options.workerData as object), world },
     });
@@ -44,8 +46,6 @@ syncBuiltinESMExports();
 replaceCalls();
 const { openAuditWith } = await import('../../exporter/node/audit.ts');
 const { readConfig } = await import('../../exporter/node/config.ts');
-const { SDK_LINES } = await import('../support/sdk-lines.ts');
-const line = SDK_LINES[2]!;
 
 async function live({ world: next, life, roundCount, backend, mode }: LifeTask): Promise<void> {
   world = next;
@@ -69,12 +69,11 @@ async function live({ world: next, life, roundCount, backend, mode }: LifeTask):
     onReport: (code, message) => tell({ tell: 'report', code, message }),
   });
   tell({ tell: 'opened' });
-  const tracer = line
-    .openProvider({
-      spanProcessors: audit.capture.wrapProcessors([]),
-      sampler: audit.capture.sampler(line.alwaysOn()),
-    })
-    .getTracer('app');
+  const provider = new TracerProvider({
+    spanProcessors: audit.capture.wrapProcessors([]),
+    sampler: audit.capture.sampler(new AlwaysOnSampler()),
+  });
+  const tracer = provider.getTracer('app');
   let number = 0;
   for (let round = 0; round < roundCount; round++) {
     const answers: Promise<void>[] = [];

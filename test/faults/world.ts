@@ -9,16 +9,14 @@ import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { ReceiptEvent } from '../../exporter/log/control.ts';
 import type { FindingCode, Report } from '../../exporter/log/report.ts';
 import { sha256 } from '../../exporter/node/keys.ts';
 import { readLog } from '../support/audited-process.ts';
 import { type OtlpBackend, openOtlpBackend } from '../support/otlp-backend.ts';
+import { bundled } from './bundle.ts';
 import type { Plan, Told } from './faulty-node.ts';
 import type { LifeTask } from './life.ts';
-
-const LIFE = fileURLToPath(new URL('./life.ts', import.meta.url));
 
 /** A process that lives lives, and is replaced when one of them kills it. */
 export class Lives {
@@ -44,10 +42,8 @@ export class Lives {
   }
 
   async #begin(): Promise<ChildProcess> {
-    const child = fork(LIFE, [], {
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      env: { ...process.env, NODE_NO_WARNINGS: '1' },
-    });
+    const { program, env } = await bundled('life');
+    const child = fork(program, [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env });
     this.#child = child;
     await once(child, 'message');
     return child;
