@@ -9,7 +9,7 @@ import { FAULTS } from '../test/faults/faulty-node.ts';
 import { runKills } from '../test/faults/kills.ts';
 import { type Matrix, runMatrix } from '../test/faults/matrix.ts';
 import { runPowerCuts } from '../test/faults/power.ts';
-import { type Totals, writeTable } from '../test/faults/table.ts';
+import { PARTS, type Part, type Totals, tableOf, writePart } from '../test/faults/table.ts';
 import { seedOfCommit } from '../test/support/random.ts';
 
 const { values } = parseArgs({
@@ -39,8 +39,6 @@ function countOf(
   return Number(text);
 }
 
-const PARTS = ['matrix', 'power', 'kills'] as const;
-type Part = (typeof PARTS)[number];
 const parts = PARTS.filter((part) => part === (values.only ?? part));
 if (parts.length === 0) throw new TypeError(`--only: one of ${PARTS.join(', ')}`);
 const isAsked = (part: Part): boolean => parts.includes(part);
@@ -94,31 +92,38 @@ const kills = await runKills({
 
 const reached = matrix.results.filter(({ isReached }) => isReached);
 const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
-const totals: Totals = {
-  seed,
-  matrixRuns: reached.length,
-  powerCuts: power.cuts,
-  kills: kills.kills,
-  acknowledged:
-    sum(reached.map(({ acknowledged }) => acknowledged)) + power.acknowledged + kills.acknowledged,
-  lost: sum(matrix.results.map(({ lost }) => lost)) + power.lost + kills.lost,
+const totals: Readonly<Record<Part, Totals>> = {
+  matrix: {
+    runs: reached.length,
+    acknowledged: sum(reached.map(({ acknowledged }) => acknowledged)),
+    lost: sum(matrix.results.map(({ lost }) => lost)),
+  },
+  power: { ...power, runs: power.cuts },
+  kills: { ...kills, runs: kills.kills },
 };
-const { acknowledged, lost } = totals;
-const runs = totals.matrixRuns + totals.powerCuts + totals.kills;
 const operations = matrix.operations.length;
+const calls = `${kills.calls} calls that a provider saw, ${kills.unaccounted} of them the log says nothing of`;
+const words: Readonly<Record<Part, string>> = {
+  matrix: `runs of the matrix, ${operations} operations × ${FAULTS.length} faults`,
+  power: 'power cuts',
+  kills: `kills, ${calls}`,
+};
 if (values.write) {
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD']).toString().trim();
-  writeTable(matrix, totals, commit);
+  for (const part of parts) {
+    const more = part === 'matrix' ? tableOf(matrix) : '';
+    writePart(part, words[part], totals[part], { seed, commit }, more);
+  }
 }
+const all = Object.values(totals);
+const runs = sum(all.map((one) => one.runs));
+const acknowledged = sum(all.map((one) => one.acknowledged));
+const lost = sum(all.map((one) => one.lost));
 if (values.json) {
   const faults = FAULTS.length;
   console.log(JSON.stringify({ operations, faults, runs, acknowledged, lost, seed }));
 } else {
-  console.log(`${operations} operations, ${FAULTS.length} faults, ${totals.matrixRuns} runs`);
-  console.log(`${totals.powerCuts} power cuts, ${totals.kills} kills`);
-  console.log(
-    `${kills.calls} calls that a provider saw, ${kills.unaccounted} the log says nothing of`,
-  );
+  for (const part of parts) console.log(`${totals[part].runs} ${words[part]}`);
   console.log(`${acknowledged} spans acknowledged, ${lost} lost; seed ${seed}`);
 }
 process.exitCode = failureCount > 0 ? 1 : 0;

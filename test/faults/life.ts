@@ -6,6 +6,7 @@
  */
 import { once } from 'node:events';
 import { syncBuiltinESMExports } from 'node:module';
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as threads from 'node:worker_threads';
 import { AlwaysOnSampler, TracerProvider } from '@opentelemetry/sdk-trace';
 import { replaceCalls } from './faulty-calls.ts';
@@ -17,6 +18,7 @@ export interface LifeTask {
   readonly life: string;
   /** Spans end in so many rounds, and each round waits for the one before to be answered. */
   readonly roundCount: number;
+  readonly stayMs: number;
   readonly backend: string;
   readonly mode: 'group' | 'sync';
 }
@@ -47,7 +49,14 @@ replaceCalls();
 const { openAuditWith } = await import('../../exporter/node/audit.ts');
 const { readConfig } = await import('../../exporter/node/config.ts');
 
-async function live({ world: next, life, roundCount, backend, mode }: LifeTask): Promise<void> {
+async function live({
+  world: next,
+  life,
+  roundCount,
+  stayMs,
+  backend,
+  mode,
+}: LifeTask): Promise<void> {
   world = next;
   enter(next);
   const config = readConfig(
@@ -59,6 +68,8 @@ async function live({ world: next, life, roundCount, backend, mode }: LifeTask):
       mode,
       archive: { directory: `${next.root}/archive` },
       backend: { endpoint: backend },
+      // What is archived leaves the log, where a life is long enough for it.
+      retention: { localDays: 0 },
       groupCommitMs: 1,
       checkpointMs: 5,
       heartbeatMs: 300,
@@ -88,6 +99,7 @@ async function live({ world: next, life, roundCount, backend, mode }: LifeTask):
     }
     await within(Promise.all(answers), 'answers');
   }
+  await sleep(stayMs);
   await audit.shutdown(SHUTDOWN_DELAY_MS);
   tell({ tell: 'ended' });
 }
