@@ -89,9 +89,34 @@ function checkFields(cursor: FieldCursor, type: MessageType, depth: number): voi
 
 /** The message that a cursor stands on; what the cursor says of that field is gone then. */
 function checkNested(cursor: FieldCursor, type: MessageType, depth: number): void {
+  if (type === KEY_VALUE && depth < MESSAGE_DEPTH_MAX && isShortText(cursor)) return;
   const around = cursor.enter();
   checkFields(cursor, type, depth);
   cursor.leave(around);
+}
+
+const KEY_TAG = 0x0a;
+const VALUE_TAG = 0x12;
+const STRING_TAG = 0x0a;
+
+/**
+ * True for a key and a text of less than 128 bytes each, in their order and nothing else: what most attributes are, and
+ * what a cursor could find no fault with. Three steps of it less for each are a third of the time of a walk.
+ */
+function isShortText({ bytes, valueStart: key, valueEnd: end }: FieldCursor): boolean {
+  const keyLength = bytes[key + 1]!;
+  const value = key + 2 + keyLength;
+  const text = value + 4;
+  return (
+    text <= end &&
+    end - text < 126 &&
+    keyLength < 128 &&
+    bytes[key] === KEY_TAG &&
+    bytes[value] === VALUE_TAG &&
+    bytes[value + 1] === end - value - 2 &&
+    bytes[value + 2] === STRING_TAG &&
+    bytes[value + 3] === end - text
+  );
 }
 
 /** Entries share buffers of about this size: one for each costs more than all else that is done to a small span. */
