@@ -11,7 +11,8 @@ import { describe, expect, test } from 'vitest';
 import { decodeBase64 } from '../exporter/log/bytes.ts';
 import type { RecordHeader } from '../exporter/log/header.ts';
 import { NUMBER_RANGE_COUNT_MAX } from '../exporter/log/limits.ts';
-import { type VerifiedRecord, verifyLog } from '../exporter/log/verify.ts';
+import type { VerifiedRecord } from '../exporter/log/record.ts';
+import { verifyLog } from '../exporter/log/verify.ts';
 import {
   INSTANCE_LISTED_COUNT,
   type InstanceReport,

@@ -7,7 +7,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { splitRequest } from '../exporter/log/entries.ts';
 import { sequenceOf } from '../exporter/log/numbers.ts';
-import type { VerifiedRecord } from '../exporter/log/verify.ts';
+import type { VerifiedRecord } from '../exporter/log/record.ts';
 import { claimsOf } from '../exporter/node/beats.ts';
 import { type InstanceReport, Instances } from '../exporter/node/instances.ts';
 import { encodeTracesCounted } from '../exporter/node/otlp-writer.ts';

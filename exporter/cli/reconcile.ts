@@ -4,8 +4,8 @@
  * nothing does. Changes neither. Can not tell what the backend threw away by age from what it never got: ask about a range.
  */
 import { encodeBase64 } from '../log/bytes.ts';
+import type { VerifiedRecord } from '../log/record.ts';
 import type { Verdict } from '../log/report.ts';
-import type { VerifiedRecord } from '../log/verify.ts';
 import { ConfigError } from '../node/config.ts';
 import type { TimeRange } from '../node/instances.ts';
 import { BackendError, type BackendReader, type BackendSpan } from './backend-reader.ts';

@@ -10,14 +10,9 @@ import { LogError } from '../log/errors.ts';
 import { NOTE_BYTE_LENGTH_MAX, SEGMENT_BYTE_LENGTH_MAX } from '../log/limits.ts';
 import { type Hash, leafHash, Tree } from '../log/merkle.ts';
 import { type Head, judgeNote, parseCheckpoint } from '../log/note.ts';
+import type { VerifiedRecord } from '../log/record.ts';
 import { parseSegmentName, readFrames } from '../log/segment.ts';
-import {
-  type NamedBytes,
-  type Removed,
-  type Trust,
-  type VerifiedRecord,
-  verifyLog,
-} from '../log/verify.ts';
+import { type NamedBytes, type Removed, type Trust, verifyLog } from '../log/verify.ts';
 import { Locks, type WantedLock } from './archive-locks.ts';
 import { PROBE_FOLDER } from './archive-probe.ts';
 import { ArchiveFindings, type ArchiveReport } from './archive-report.ts';

@@ -3,7 +3,7 @@
  * Counts what SDKs say they dropped of sealed spans for their own limits: attributes, events and links. The counts are in
  * the spans, sealed as they came; what an SDK leaves out without counting, such as a value of a wrong type, is not here.
  */
-import type { VerifiedRecord } from '../log/verify.ts';
+import type { VerifiedRecord } from '../log/record.ts';
 import { FieldCursor } from '../log/wire.ts';
 import { spanOf } from './beats.ts';
 

@@ -14,8 +14,8 @@ import {
   parseNumberRanges,
   sequenceOf,
 } from '../log/numbers.ts';
+import type { VerifiedRecord } from '../log/record.ts';
 import type { Verdict } from '../log/report.ts';
-import type { VerifiedRecord } from '../log/verify.ts';
 import { type Beat, claimsOf, serviceOf } from './beats.ts';
 
 export type Completeness = 'complete' | 'complete with declared gaps' | 'incomplete';

@@ -28,7 +28,7 @@ import {
 import { dirname } from 'node:path';
 import { constants, zstdDecompressSync } from 'node:zlib';
 import { createVerifier, encodeVerifier, type Verifier } from '../log/note.ts';
-import type { Primitives } from '../log/verify.ts';
+import type { Primitives } from '../log/record.ts';
 import { nodeFiles } from './files.ts';
 
 export interface Signer {
