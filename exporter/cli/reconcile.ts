@@ -17,8 +17,9 @@ import {
   EXIT_OF,
   findLogsAloud,
   joinVerdicts,
+  readable,
   verdictText,
-  verifyReadable,
+  verifyDirectory,
 } from './verify.ts';
 
 export interface ReconcileOptions {
@@ -89,7 +90,9 @@ export async function runReconcile(
   const verdicts: Verdict[] = [];
   const places = findLogsAloud(options.dir, terminal);
   for (const { dir } of places) {
-    const { report } = await verifyReadable(dir, trust, (record) => log.take(record));
+    const { report } = await readable(dir, trust, () =>
+      verifyDirectory(dir, trust, (record) => log.take(record)),
+    );
     verdicts.push(report.verdict);
   }
   const verdict = joinVerdicts(verdicts);

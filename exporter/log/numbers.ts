@@ -39,9 +39,9 @@ export class NumberRanges {
     return this.#ranges.at(-1)?.[1] ?? 0;
   }
 
-  has(number: number): boolean {
-    const range = this.#ranges[this.#firstReaching(number)];
-    return range !== undefined && range[0] <= number;
+  has(first: number, last: number = first): boolean {
+    const range = this.#ranges[this.#firstReaching(last)];
+    return range !== undefined && range[0] <= first;
   }
 
   add(first: number, last: number = first): void {

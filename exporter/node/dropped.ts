@@ -36,7 +36,15 @@ export class DroppedCounts {
     };
   }
 
-  take({ header, entries }: VerifiedRecord): void {
+  /** What was counted elsewhere. */
+  add({ spans, attributes, events, links }: Dropped): void {
+    this.#spans += spans;
+    this.#attributes += attributes;
+    this.#events += events;
+    this.#links += links;
+  }
+
+  take({ header, entries }: Pick<VerifiedRecord, 'header' | 'entries'>): void {
     if (header.kind !== 'traces') return;
     for (const entry of entries) this.#takeSpan(entry);
   }
@@ -56,10 +64,8 @@ export class DroppedCounts {
         while (inner.next()) if (inner.number === dropped) attributes += countIn(inner);
       }
     }
-    if (attributes + events + links > 0) this.#spans++;
-    this.#attributes += attributes;
-    this.#events += events;
-    this.#links += links;
+    const spans = attributes + events + links > 0 ? 1 : 0;
+    this.add({ spans, attributes, events, links });
   }
 }
 
