@@ -3,7 +3,7 @@
  * Counts what SDKs say they dropped of sealed spans for their own limits: attributes, events and links. The counts are in
  * the spans, sealed as they came; what an SDK leaves out without counting, such as a value of a wrong type, is not here.
  */
-import type { VerifiedRecord } from '../log/verify.ts';
+import type { VerifiedRecord } from '../log/record.ts';
 import { FieldCursor } from '../log/wire.ts';
 import { spanOf } from './beats.ts';
 
@@ -36,7 +36,15 @@ export class DroppedCounts {
     };
   }
 
-  take({ header, entries }: VerifiedRecord): void {
+  /** What was counted elsewhere. */
+  add({ spans, attributes, events, links }: Dropped): void {
+    this.#spans += spans;
+    this.#attributes += attributes;
+    this.#events += events;
+    this.#links += links;
+  }
+
+  take({ header, entries }: Pick<VerifiedRecord, 'header' | 'entries'>): void {
     if (header.kind !== 'traces') return;
     for (const entry of entries) this.#takeSpan(entry);
   }
@@ -56,10 +64,8 @@ export class DroppedCounts {
         while (inner.next()) if (inner.number === dropped) attributes += countIn(inner);
       }
     }
-    if (attributes + events + links > 0) this.#spans++;
-    this.#attributes += attributes;
-    this.#events += events;
-    this.#links += links;
+    const spans = attributes + events + links > 0 ? 1 : 0;
+    this.add({ spans, attributes, events, links });
   }
 }
 
