@@ -46,6 +46,10 @@ export interface ForwarderConfig {
   readonly cursor: Cursor;
   readonly origin: string;
   readonly onReport: (report: ForwardReport) => void;
+  /** How long a record waits at most for others to share a request with; not at all unless given. */
+  readonly gatherMs?: number;
+  /** Bytes of records that wait, as far as is known: where they fill a request, it is not waited for more. */
+  readonly waitingByteLength?: () => number;
   readonly retryDelays?: RetryDelays;
 }
 
@@ -98,7 +102,7 @@ interface Unit {
 
 /** Starts forwarding at once, from the cursor on. Call `close` to let the process end. */
 export function openForwarder(config: ForwarderConfig): Forwarder {
-  const { client, origin } = config;
+  const { client, origin, gatherMs = 0, waitingByteLength = () => 0 } = config;
   const pacer = openPacer(config.retryDelays);
   const abort = new AbortController();
   let state: ForwardStatus['state'] = 'idle';
@@ -313,6 +317,7 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
   let passCount = 0;
   const flushes = new Set<{ readonly passNeeded: number; readonly settle: () => void }>();
   const behindBy = (): number => Math.max(0, head + 1 - next);
+  const isFull = (): boolean => waitingByteLength() >= REQUEST_BYTE_LENGTH_MAX;
 
   const run = async (): Promise<void> => {
     while (!abort.signal.aborted) {
@@ -332,6 +337,7 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
       state = 'idle';
       for (const flush of [...flushes]) if (flush.passNeeded <= passCount) flush.settle();
       await pacer.idle();
+      if (gatherMs > 0 && flushes.size === 0 && !isFull()) await pacer.linger(gatherMs);
     }
     save();
     state = 'closed';
@@ -350,6 +356,7 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
         }
       }
       pacer.notify();
+      if (state === 'idle' && isFull()) pacer.hurry();
     },
     flush: (deadlineMs, unansweredMs = deadlineMs) =>
       new Promise((resolve) => {
