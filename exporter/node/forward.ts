@@ -179,7 +179,8 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
     units: readonly Unit[],
     kind: OtlpKind,
   ): Promise<Exclude<SendOutcome, { status: 'retryable' }> | undefined> => {
-    const request = Buffer.concat(units.map((unit) => unit.bytes));
+    const request =
+      units.length === 1 ? units[0]!.bytes : Buffer.concat(units.map((unit) => unit.bytes));
     let heldCause: string | undefined;
     while (!abort.signal.aborted) {
       const outcome = await send(request, kind);
@@ -408,13 +409,21 @@ function* unitsOf(recordIndex: number, parts: readonly Uint8Array[]): Generator<
     const isFull =
       byteLength + part.length > REQUEST_BYTE_LENGTH_MAX || at - from === REQUEST_ITEM_COUNT_MAX;
     if (at > from && isFull) {
-      yield { recordIndex, bytes: Buffer.concat(parts.slice(from, at)), itemCount: at - from };
+      yield { recordIndex, bytes: spanOf(parts, from, at), itemCount: at - from };
       from = at;
       byteLength = 0;
     }
     byteLength += part.length;
   }
   if (parts.length > from) {
-    yield { recordIndex, bytes: Buffer.concat(parts.slice(from)), itemCount: parts.length - from };
+    const bytes = spanOf(parts, from, parts.length);
+    yield { recordIndex, bytes, itemCount: parts.length - from };
   }
+}
+
+/** Parts that lie one behind the other, as they lie. */
+function spanOf(parts: readonly Uint8Array[], from: number, to: number): Uint8Array {
+  const { buffer, byteOffset } = parts[from]!;
+  const last = parts[to - 1]!;
+  return new Uint8Array(buffer, byteOffset, last.byteOffset + last.length - byteOffset);
 }

@@ -314,6 +314,8 @@ class SealingThread {
         source,
         done: (outcome) => answer({ type: 'outcome', id, outcome }),
       });
+      // Its entries are copies. Freed now: the garbage collector would be called for it, and cost more than the sealing.
+      bytes.buffer.transfer(0);
     } else if (message.type === 'intent') {
       answer({ type: 'outcome', id: message.id, outcome: sealIntent(sealer, message.intent) });
     } else if (message.type === 'gap') {
