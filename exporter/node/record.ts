@@ -45,6 +45,7 @@ export function encodeRecord(
   return { header, headerBytes, frame: Buffer.concat([headerBytes, stored]), leaves };
 }
 
+const MIN_CHUNK_BYTE_LENGTH = 1024;
 const SCRATCH_BYTE_LENGTH_MAX = 8 * 1024 * 1024;
 let scratch = new Uint8Array(64 * 1024);
 
@@ -68,6 +69,8 @@ function joined(entries: readonly Uint8Array[]): Uint8Array {
 function compress(payload: Uint8Array): Uint8Array {
   return zstdCompressSync(payload, {
     pledgedSrcSize: payload.length,
+    // Most payloads come out as less than half, and so in one piece.
+    chunkSize: Math.max(MIN_CHUNK_BYTE_LENGTH, payload.length >> 1),
     params: {
       [constants.ZSTD_c_compressionLevel]: COMPRESSION_LEVEL,
       [constants.ZSTD_c_contentSizeFlag]: 1,
