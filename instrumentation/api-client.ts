@@ -135,8 +135,10 @@ function endRequest(message: CallMessage, call: ApiCall): void {
 /** Sees the `[DONE]` that ends a stream of chunks and that the SDK keeps to itself. */
 function watchEvents(message: CallMessage): void {
   const response = message.arguments?.[0];
-  const call =
-    typeof response === 'object' && response !== null ? callOfResponse.get(response) : undefined;
+  if (typeof response !== 'object' || response === null) return;
+  const call = callOfResponse.get(response);
+  // A table that only ever loses what is collected grows until the next collection, and never shrinks.
+  callOfResponse.delete(response);
   const events = message.result;
   const next = property(events, 'next');
   if (call === undefined || typeof next !== 'function') return;
