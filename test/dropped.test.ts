@@ -3,7 +3,7 @@
 // and spans of three SDKs whose limits are small.
 import { expect, test } from 'vitest';
 import { splitRequest } from '../exporter/log/entries.ts';
-import type { VerifiedRecord } from '../exporter/log/verify.ts';
+import type { VerifiedRecord } from '../exporter/log/record.ts';
 import { type Dropped, DroppedCounts } from '../exporter/node/dropped.ts';
 import { encodeTracesCounted } from '../exporter/node/otlp-writer.ts';
 import { encodeOtlp } from './support/otlp-backend.ts';

@@ -3,15 +3,15 @@
 // protobufjs; the bound is set low and met on purpose.
 import { expect, test } from 'vitest';
 import { splitRequest } from '../exporter/log/entries.ts';
-import { NumberedSpans } from '../exporter/node/numbered-spans.ts';
+import { markOf, NumberedSpans } from '../exporter/node/numbered-spans.ts';
 import { encodeOtlp } from './support/otlp-backend.ts';
 
-function entryOf(spanId: string): Uint8Array {
+function markOfId(spanId: string): number {
   const span = { spanId: Buffer.from(spanId, 'hex').toString('base64') };
   const request = encodeOtlp('TracesData', {
     resourceSpans: [{ scopeSpans: [{ spans: [span] }] }],
   });
-  return splitRequest(request, 'traces')[0]!;
+  return markOf(splitRequest(request, 'traces')[0]!);
 }
 
 const [ONE, OTHER, ZERO, SHORT] = [
@@ -19,12 +19,12 @@ const [ONE, OTHER, ZERO, SHORT] = [
   '0000000000000012',
   '0000000000000000',
   '11',
-].map(entryOf) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+].map(markOfId) as [number, number, number, number];
 
 test('the same span may come again, another one may not', () => {
   const spans = new NumberedSpans();
   const [a, b] = [{}, {}];
-  expect([ONE, ONE, OTHER, SHORT].map((entry) => spans.isFirst(a, 1, entry))).toEqual([
+  expect([ONE, ONE, OTHER, SHORT].map((mark) => spans.isFirst(a, 1, mark))).toEqual([
     true,
     true,
     false,
@@ -32,7 +32,7 @@ test('the same span may come again, another one may not', () => {
   ]);
   expect(spans.isFirst(b, 1, OTHER)).toBe(true);
   expect(spans.isFirst(a, 1025, OTHER)).toBe(true);
-  expect([ZERO, ZERO, ONE].map((entry) => spans.isFirst(a, 2, entry))).toEqual([true, true, false]);
+  expect([ZERO, ZERO, ONE].map((mark) => spans.isFirst(a, 2, mark))).toEqual([true, true, false]);
   expect(spans.isFirst(a, Number.MAX_SAFE_INTEGER, ONE)).toBe(true);
 });
 

@@ -14,6 +14,7 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['instrumentation/targets/bedrock-answer.ts', 'sdks/bedrock.test'],
   ['instrumentation/targets/langchain-answer.ts', 'sdks/langchain.test'],
   ['instrumentation/targets/vercel-ai-answer.ts', 'sdks/vercel-ai.test'],
+  ['exporter/node/checking-thread.ts', 'checkers.test'],
   [
     'exporter/node/content-judge.ts',
     'content-policy.test: names, rules, and keys as nobody writes them',

@@ -3,7 +3,7 @@
 // they would be sealed.
 import { expect, test } from 'vitest';
 import { splitRequest } from '../exporter/log/entries.ts';
-import type { VerifiedRecord } from '../exporter/log/verify.ts';
+import type { VerifiedRecord } from '../exporter/log/record.ts';
 import { createCapture } from '../exporter/node/capture.ts';
 import { DroppedCounts } from '../exporter/node/dropped.ts';
 import { encodeTracesCounted } from '../exporter/node/otlp-writer.ts';

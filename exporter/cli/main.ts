@@ -4,6 +4,7 @@
  * The `sealspan` command: parses the line, runs one command, and sets the exit status of DESIGN's table. Data goes to
  * stdout, everything else to stderr.
  */
+import { availableParallelism } from 'node:os';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { ConfigError } from '../node/config.ts';
 import type { TimeRange } from '../node/instances.ts';
@@ -71,6 +72,17 @@ function rangeOf(values: Values): TimeRange {
   return range;
 }
 
+const THREAD_COUNT_MAX = 256;
+
+function threadCountOf(values: Values): number {
+  const cores = Math.min(availableParallelism(), THREAD_COUNT_MAX);
+  const count = Number(text(values, 'threads') ?? cores);
+  if (Number.isInteger(count) && count >= 1 && count <= THREAD_COUNT_MAX) return count;
+  throw new UsageError(
+    `--threads: ${text(values, 'threads')} is no integer of 1 to ${THREAD_COUNT_MAX}`,
+  );
+}
+
 /** The one backend that is named. */
 function readerOf(values: Values): BackendReader {
   const given = (['jaeger', 'tempo', 'otlp'] as const).filter((name) => values[name] !== undefined);
@@ -93,7 +105,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   verify: {
     wordCount: 1,
     summary: 'say whether a log is whole and unchanged',
-    help: `sealspan verify [DIR | s3://BUCKET/PREFIX] [--trust FILE] [--from TIME] [--to TIME] [--json]
+    help: `sealspan verify [DIR | s3://BUCKET/PREFIX] [--trust FILE] [--from TIME] [--to TIME] [--threads N] [--json]
 
 Verifies every log in or below DIR (default ${DEFAULT_DIR}): each byte of each record, every link, the signatures.
 Without --trust the key beside the log is used, and the verdict says so: self-attested. Of an archive in S3 also all
@@ -103,6 +115,7 @@ whose spans a gateway sealed, it says whether all its numbers arrived, and names
   --trust FILE   your trust file: logs expected, their keys, the last heads seen, kept up to date
   --from, --to   ask of a range of time (RFC 3339) whether it is complete; of a directory. All bytes are verified anyway
   --endpoint URL --region NAME --path-style   where the bucket is, unless the AWS variables say so
+  --threads N    check records on so many threads (default: as many as there are cores); the report is the same
   --json         one JSON object on stdout
 
 exit 0 valid, 1 invalid, 2 usage, 3 incomplete, 4 unverifiable, 5 the outside world failed: no log could be read, or
@@ -113,12 +126,17 @@ example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml --from 202
       trust: { type: 'string' },
       from: { type: 'string' },
       to: { type: 'string' },
+      threads: { type: 'string' },
       endpoint: { type: 'string' },
       region: { type: 'string' },
       'path-style': { type: 'boolean' },
     },
     run: (values, [dir = DEFAULT_DIR], terminal) => {
-      const how = { trustPath: text(values, 'trust'), isJson: values.json === true };
+      const how = {
+        trustPath: text(values, 'trust'),
+        threadCount: threadCountOf(values),
+        isJson: values.json === true,
+      };
       const range = rangeOf(values);
       if (!dir.startsWith('s3://')) return runVerify({ dir, range, ...how }, terminal);
       if (range.from !== undefined || range.to !== undefined)

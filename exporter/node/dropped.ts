@@ -6,7 +6,7 @@
  */
 import { ATTR_AIGOV_VALUE_LENGTH_LIMIT } from '../../semconv/index.ts';
 import { equalBytes, fromLatin1 } from '../log/bytes.ts';
-import type { VerifiedRecord } from '../log/verify.ts';
+import type { VerifiedRecord } from '../log/record.ts';
 import { FieldCursor } from '../log/wire.ts';
 import { spanOf } from './beats.ts';
 
@@ -54,7 +54,16 @@ export class DroppedCounts {
     };
   }
 
-  take({ header, entries }: VerifiedRecord): void {
+  /** What was counted elsewhere. */
+  add({ spans, attributes, events, links, cutValues }: Dropped): void {
+    this.#spans += spans;
+    this.#attributes += attributes;
+    this.#events += events;
+    this.#links += links;
+    this.#cutValues += cutValues;
+  }
+
+  take({ header, entries }: Pick<VerifiedRecord, 'header' | 'entries'>): void {
     if (header.kind !== 'traces') return;
     for (const entry of entries) this.#takeSpan(entry);
   }
@@ -77,11 +86,8 @@ export class DroppedCounts {
       }
     }
     const cutValues = limit === undefined ? 0 : countOfLength(entry, limit);
-    if (attributes + events + links + cutValues > 0) this.#spans++;
-    this.#attributes += attributes;
-    this.#events += events;
-    this.#links += links;
-    this.#cutValues += cutValues;
+    const spans = attributes + events + links + cutValues > 0 ? 1 : 0;
+    this.add({ spans, attributes, events, links, cutValues });
   }
 }
 

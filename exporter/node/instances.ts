@@ -12,12 +12,11 @@ import {
   type NumberRange,
   NumberRanges,
   parseNumberRanges,
-  sequenceOf,
 } from '../log/numbers.ts';
 import type { Verdict } from '../log/report.ts';
-import type { VerifiedRecord } from '../log/verify.ts';
-import { type Beat, claimsOf, serviceOf } from './beats.ts';
+import type { Beat } from './beats.ts';
 import { NumberedSpans } from './numbered-spans.ts';
+import type { Sent, TalliedRecord } from './tally.ts';
 
 export type Completeness = 'complete' | 'complete with declared gaps' | 'incomplete';
 export type InstanceState = 'running' | 'closed' | 'interrupted' | 'silent' | 'unclean';
@@ -101,9 +100,9 @@ class Life {
     this.heardTo = sealed;
   }
 
-  see(number: number, sealed: string): void {
-    this.numbers.add(number);
-    this.know(number, sealed);
+  see(first: number, last: number, sealed: string): void {
+    this.numbers.add(first, last);
+    this.know(last, sealed);
   }
 
   know(number: number, sealed: string): void {
@@ -195,20 +194,16 @@ export class Instances {
   }
 
   /** Takes the records of one log in order; then call {@link endLog}. */
-  take({ header, entries, events }: VerifiedRecord): void {
+  take({ header, events, numbers, sent }: TalliedRecord): void {
     const { sealed, source } = header;
     if (this.#lastSealed === '' && header.index > 0) this.#isPartial = true;
     this.#lastSealed = sealed;
     for (const event of events) this.#hear(event, header.log, sealed);
     if (this.#run !== undefined) this.#run.life.heardTo = sealed;
-    if (header.kind !== 'traces') return;
-    const isOwn = source.kind === 'in-process';
+    for (const [first, last] of numbers) this.#run?.life.see(first, last, sealed);
     const principal = source.principal === undefined ? null : encodeBase64(source.principal);
-    for (const entry of entries) {
-      const number = sequenceOf(entry);
-      if (number === undefined) continue;
-      if (isOwn) this.#run?.life.see(number, sealed);
-      else this.#takeSent(entry, number, { kind: source.kind, principal }, header.log, sealed);
+    for (const one of sent) {
+      this.#takeSent(one, { kind: source.kind, principal }, header.log, sealed);
     }
   }
 
@@ -273,7 +268,7 @@ export class Instances {
     const { life } = before;
     if (event.name === 'heartbeat') say(life, event.highest, sealed);
     if (event.name === 'intent') say(life, event.sequence, sealed);
-    if (event.name === 'interrupted') life.see(event.sequence, sealed);
+    if (event.name === 'interrupted') life.see(event.sequence, event.sequence, sealed);
     if (event.name === 'recovered') before.cutCount++;
     if (event.name === 'gap') {
       if (this.#isInRange(sealed)) before.declaredLost += event.count;
@@ -333,13 +328,11 @@ export class Instances {
   }
 
   #takeSent(
-    entry: Uint8Array,
-    number: number,
+    { instance, service, numbers, spans, beats }: Sent,
     source: InstanceReport['source'],
     log: string,
     sealed: string,
   ): void {
-    const { instance = '', beat } = claimsOf(entry);
     const key = `${source.kind} ${source.principal ?? '-'} ${instance}`;
     let sender = this.#senders.get(key);
     if (sender === undefined) {
@@ -351,7 +344,7 @@ export class Instances {
         life: new Life(this.#range, sealed),
         instance,
         log,
-        service: serviceOf(entry),
+        service,
         source,
         first: undefined,
         last: undefined,
@@ -367,17 +360,22 @@ export class Instances {
     if (sealed > life.heardTo) life.heardTo = sealed;
     if (sealed < life.heardFrom) life.heardFrom = sealed;
     if (instance === '') {
-      sender.unnamedCount++;
+      sender.unnamedCount += spans.length;
       return;
     }
-    if (!this.#spans.isFirst(life, number, entry)) sender.conflictCount++;
-    const before = life.numbers.ranges.length;
-    if (this.#senderRangeCount >= SENDER_RANGE_COUNT_MAX && !life.numbers.has(number)) {
-      sender.isUnfollowed = true;
+    for (const [number, mark] of spans) {
+      if (!this.#spans.isFirst(life, number, mark)) sender.conflictCount++;
     }
-    if (!sender.isUnfollowed) life.see(number, sealed);
+    const before = life.numbers.ranges.length;
+    for (const [first, last] of numbers) {
+      const count = this.#senderRangeCount + life.numbers.ranges.length - before;
+      if (count >= SENDER_RANGE_COUNT_MAX && !life.numbers.has(first, last)) {
+        sender.isUnfollowed = true;
+      }
+      if (!sender.isUnfollowed) life.see(first, last, sealed);
+    }
     this.#senderRangeCount += life.numbers.ranges.length - before;
-    if (beat !== undefined) {
+    for (const beat of beats) {
       say(life, beat.highest, sealed);
       sender.first ??= beat;
       takeBeat(sender, beat);

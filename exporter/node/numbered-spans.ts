@@ -21,11 +21,13 @@ export class NumberedSpans {
     this.#pageCountMax = pageCountMax;
   }
 
-  /** False where another span was seen under that number of that sender; the first one stays. */
-  isFirst(sender: object, number: number, entry: Uint8Array): boolean {
+  /**
+   * False where another span was seen under that number of that sender; the first one stays.
+   * @param mark of {@link markOf}
+   */
+  isFirst(sender: object, number: number, mark: number): boolean {
     const page = this.#pageOf(sender, Math.floor(number / PAGE_NUMBER_COUNT));
     const at = number % PAGE_NUMBER_COUNT;
-    const mark = markOf(entry);
     if (page[at] === 0) page[at] = mark;
     return page[at] === mark;
   }
@@ -55,8 +57,8 @@ export class NumberedSpans {
   }
 }
 
-/** The last four bytes of the id, which are chance; never 0, which is nothing seen. */
-function markOf(entry: Uint8Array): number {
+/** The last four bytes of the id of an entry's span, which are chance; never 0, which is nothing seen. */
+export function markOf(entry: Uint8Array): number {
   let mark = 0;
   const span = spanOf(entry);
   while (span.next()) {

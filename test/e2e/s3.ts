@@ -13,12 +13,14 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3';
 import { parseVerifier } from '../../exporter/log/note.ts';
-import type { VerifiedRecord } from '../../exporter/log/verify.ts';
+import { type VerifiedRecord, verifyRecord } from '../../exporter/log/record.ts';
 import type { S3ArchiveConfig } from '../../exporter/node/archive-config.ts';
 import { type VerifiedArchive, verifyArchivedLog } from '../../exporter/node/archive-verify.ts';
+import { openCheckers } from '../../exporter/node/checkers.ts';
 import { readConfig } from '../../exporter/node/config.ts';
-import { sha256 } from '../../exporter/node/keys.ts';
+import { nodePrimitives, sha256 } from '../../exporter/node/keys.ts';
 import { S3Store } from '../../exporter/node/s3-store.ts';
+import { tallyOf } from '../../exporter/node/tally.ts';
 import { freePorts, type Service, service } from './services.ts';
 import { goVersion, motoPython, pythonVersion, versitygwBinary } from './tools.ts';
 
@@ -190,7 +192,7 @@ export async function verifyStored(
   endpoint: string,
   place: { readonly bucket: string; readonly prefix: string },
   vkey: string,
-  onRecord?: (record: VerifiedRecord) => void,
+  onRecord: (record: VerifiedRecord) => void = () => {},
 ): Promise<VerifiedArchive['report']> {
   const store = await S3Store.open({ ...place, region: undefined, endpoint, pathStyle: true });
   const verifier = parseVerifier(sha256, vkey);
@@ -201,7 +203,15 @@ export async function verifyStored(
     trust: { origin, verifiers: [verifier], selfAttested: false, minimumHead: undefined },
     wanted: { mode: 'COMPLIANCE', minimumDays: 184 },
     nowMs: Date.now(),
-    onRecord,
+    checkers: {
+      ...openCheckers(1),
+      check: async (frame) => {
+        const checked = await verifyRecord(frame, nodePrimitives);
+        if ('code' in checked) return checked;
+        onRecord(checked);
+        return tallyOf(checked);
+      },
+    },
   });
   store.close();
   return report;
