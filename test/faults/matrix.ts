@@ -53,6 +53,8 @@ export interface Matrix {
 const ROUND_COUNT = 4;
 /** A little more than the time between two looks for what can be removed, since an archive has it. */
 const LONG_MS = 5500;
+/** For the life without faults to forward and archive all there is, on a machine that does other things as well. */
+const CATCH_UP_MS = 30_000;
 /** A plan is tried so often where a life does not come by: consumers of the log work at their own pace. */
 const ATTEMPT_COUNT_MAX = 3;
 
@@ -136,7 +138,10 @@ async function runOnce(
     if (typeof end === 'object') problems.push(end.failure);
     const isReached = toldBy(world.root, 'faulty').some(({ tell }) => tell === 'fault');
     if ((end === 'killed') !== (isReached && plan.fault === 'SIGKILL')) problems.push(String(end));
-    const after = await live(lives, world, 'after', { roundCount: 1 });
+    const after = await live(lives, world, 'after', {
+      roundCount: 1,
+      shutdownMs: CATCH_UP_MS,
+    });
     if (after !== 'ended') problems.push(`the life after: ${JSON.stringify(after)}`);
     const refused = toldBy(world.root, 'after').find(({ tell }) => tell === 'refused');
     if (refused?.tell === 'refused') problems.push(`the next start refused: ${refused.message}`);
