@@ -328,6 +328,7 @@ instance   ${ORIGIN} 0: complete; no numbers; closed, heard from 2026-11-23T10:0
         ],
         instanceCounts: { ...NO_INSTANCES.instanceCounts, complete: 1 },
         dropped: NO_INSTANCES.dropped,
+        refused: [],
       },
     });
   });
