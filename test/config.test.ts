@@ -43,6 +43,7 @@ describe('without a word', () => {
       groupCommitMs: 10,
       checkpointMs: 1000,
       heartbeatMs: 60_000,
+      forwardMs: 1000,
       keyPem: undefined,
       forwarding: 'through',
       backend: undefined,

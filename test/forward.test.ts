@@ -188,6 +188,65 @@ test('a record that became durable before a flush is forwarded by it', async () 
   expect(world.taken()).toEqual(names(0, 2));
 });
 
+describe('gathering', () => {
+  const FOREVER_MS = 1e9;
+
+  test('records that come one by one go in one request, once a flush asks for them', async () => {
+    const world = await World.open();
+    const forwarder = world.forwarder({ gatherMs: FOREVER_MS });
+    await untilState(forwarder, 'idle');
+    for (let count = 1; count <= 5; count++) {
+      world.appendSpans(1);
+      forwarder.notify(world.records.length - 1);
+      await new Promise(setImmediate);
+    }
+    expect(world.backend.requests).toEqual([]);
+    expect(await forwarder.flush(LONG_MS)).toEqual({ status: 'ok', behindBy: 0 });
+    expect(await forwarder.flush(LONG_MS)).toEqual({ status: 'ok', behindBy: 0 });
+    expect(world.backend.requests).toHaveLength(1);
+    expect(world.taken()).toEqual(names(0, 5));
+    expect(world.saves).toEqual([5]);
+  });
+
+  test('ends by itself', async () => {
+    const world = await World.open();
+    const forwarder = world.forwarder({ gatherMs: 1 });
+    await untilState(forwarder, 'idle');
+    world.appendSpans(1);
+    forwarder.notify(0);
+    await world.backend.until(({ requests }) => requests.length === 1);
+  });
+
+  test('ends where what waits fills a request', async () => {
+    const world = await World.open();
+    let waitingByteLength = 0;
+    const forwarder = world.forwarder({
+      gatherMs: FOREVER_MS,
+      waitingByteLength: () => waitingByteLength,
+    });
+    await untilState(forwarder, 'idle');
+    for (const byteLength of [1024 * 1024 - 1, 1024 * 1024]) {
+      world.appendSpans(1);
+      waitingByteLength = byteLength;
+      forwarder.notify(world.records.length - 1);
+      await new Promise(setImmediate);
+    }
+    await world.backend.until(() => world.taken().length === 2);
+    expect(world.backend.requests).toHaveLength(1);
+  });
+
+  test('does not keep a forwarder from being closed', async () => {
+    const world = await World.open();
+    const forwarder = world.forwarder({ gatherMs: FOREVER_MS });
+    await untilState(forwarder, 'idle');
+    world.appendSpans(1);
+    forwarder.notify(0);
+    await new Promise(setImmediate);
+    await forwarder.close();
+    expect([world.taken(), world.saves]).toEqual([[], []]);
+  });
+});
+
 test('traces and logs go in requests of their own, in the order of the log', async () => {
   const world = await World.open();
   world.appendSpans(2);

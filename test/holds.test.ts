@@ -106,12 +106,25 @@ describe('a request', () => {
     expect(world.holds.isHeld).toBe(false);
   });
 
-  test('that is none is told, and gone', async () => {
+  test.each([
+    '',
+    'null',
+    '7',
+    '[]',
+    '{"action":"stop","id":"a"}',
+    '{"action":"placed"}',
+    '{"action":"placed","id":""}',
+    '{"action":"placed","id":7}',
+    '{"action":"placed","id":"a","by":7}',
+    '{"action":"placed","id":"a","also":1}',
+    `{"action":"placed","id":"${'x'.repeat(201)}"}`,
+    `{"action":"placed","id":"a","by":"${'x'.repeat(201)}"}`,
+  ])('that is none is told, and gone: %s', async (text) => {
     const disk = emptyDisk();
     ask(disk, placed('a'));
     const [name] = disk.list(`${DIR}/holds`)!;
     const file = disk.open(`${DIR}/holds/${name}`, 'truncate');
-    disk.append(file, Buffer.from('{"action":"stop"}'));
+    disk.append(file, Buffer.from(text));
     disk.close(file);
     const world = new World(disk);
     await world.holds.poll();
@@ -124,9 +137,10 @@ describe('a request', () => {
   test.each([
     ['no id', { action: 'placed', id: '' }],
     ['a long id', { action: 'placed', id: 'x'.repeat(201) }],
+    ['a long name', { action: 'placed', id: 'a', by: 'x'.repeat(201) }],
   ] as const)('with %s is refused', (_what, request) => {
     const disk = emptyDisk();
-    expect(() => ask(disk, request)).toThrow();
+    expect(() => ask(disk, request)).toThrow(RangeError);
     expect(pendingHolds(disk, DIR)).toEqual([]);
   });
 });

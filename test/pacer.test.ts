@@ -70,4 +70,30 @@ describe('waits', () => {
   test('a pause ends by itself', async () => {
     await openPacer({ initialMs: 1, maxMs: 1 }).pause(1);
   });
+
+  test('lingering takes in what is notified meanwhile; it ends by itself, in a hurry, and by closing', async () => {
+    const pacer = openPacer(FOREVER);
+    await pacer.linger(1);
+    let isOver = false;
+    const linger = pacer.linger(1e9).then(() => {
+      isOver = true;
+    });
+    pacer.notify();
+    await new Promise(setImmediate);
+    expect(isOver).toBe(false);
+    pacer.hurry();
+    await linger;
+    let isWoken = false;
+    const idle = pacer.idle().then(() => {
+      isWoken = true;
+    });
+    await new Promise(setImmediate);
+    expect(isWoken).toBe(false);
+    pacer.notify();
+    await idle;
+    const last = pacer.linger(1e9);
+    pacer.close();
+    await last;
+    await pacer.linger(1e9);
+  });
 });

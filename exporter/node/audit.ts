@@ -323,6 +323,7 @@ export function sealingConfig(config: Config): SealingConfig {
     groupCommitMs: config.mode === 'sync' ? 0 : config.groupCommitMs,
     checkpointMs: config.checkpointMs,
     heartbeatMs: config.heartbeatMs,
+    forwardMs: config.forwardMs,
     segmentByteLengthMax: config.segment.byteLengthMax,
     segmentAgeMsMax: config.segment.ageMsMax,
     pendingByteLengthMax: config.pendingByteLengthMax,

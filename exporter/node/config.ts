@@ -83,6 +83,7 @@ const schema = settings({
   groupCommitMs: milliseconds(0, 10_000).default(10),
   checkpointMs: milliseconds(1, 600_000).default(1000),
   heartbeatMs: milliseconds(100, 86_400_000).default(60_000),
+  forwardMs: milliseconds(0, 60_000).default(1000),
   /** File with the signing key (PKCS #8 PEM); without it the log makes one of its own. */
   keyFile: z.string().optional(),
   forwarding: z.enum(['through', 'direct', 'off']).optional(),
@@ -126,6 +127,8 @@ export interface ConfigInput {
   readonly groupCommitMs?: number | undefined;
   readonly checkpointMs?: number | undefined;
   readonly heartbeatMs?: number | undefined;
+  /** How long a sealed span waits at most to share a request to the backend. */
+  readonly forwardMs?: number | undefined;
   /** File with the signing key (PKCS #8 PEM); without it the log makes one of its own. */
   readonly keyFile?: string | undefined;
   /** Who else sees governed spans, and when; `direct` where a backend is given, else `through`. */
@@ -170,6 +173,7 @@ export interface Config {
   readonly groupCommitMs: number;
   readonly checkpointMs: number;
   readonly heartbeatMs: number;
+  readonly forwardMs: number;
   /** Secret. */
   readonly keyPem: string | undefined;
   readonly forwarding: 'through' | 'direct' | 'off';
@@ -419,6 +423,7 @@ function complete(settings: z.output<typeof schema>, env: Env): Config {
     groupCommitMs: settings.groupCommitMs,
     checkpointMs: settings.checkpointMs,
     heartbeatMs: settings.heartbeatMs,
+    forwardMs: settings.forwardMs,
     keyPem,
     forwarding,
     backend: forwarding === 'direct' ? backend : undefined,

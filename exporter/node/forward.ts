@@ -46,6 +46,10 @@ export interface ForwarderConfig {
   readonly cursor: Cursor;
   readonly origin: string;
   readonly onReport: (report: ForwardReport) => void;
+  /** How long a record waits at most for others to share a request with; not at all unless given. */
+  readonly gatherMs?: number;
+  /** Bytes of records that wait, as far as is known: where they fill a request, it is not waited for more. */
+  readonly waitingByteLength?: () => number;
   readonly retryDelays?: RetryDelays;
 }
 
@@ -98,7 +102,7 @@ interface Unit {
 
 /** Starts forwarding at once, from the cursor on. Call `close` to let the process end. */
 export function openForwarder(config: ForwarderConfig): Forwarder {
-  const { client, origin } = config;
+  const { client, origin, gatherMs = 0, waitingByteLength = () => 0 } = config;
   const pacer = openPacer(config.retryDelays);
   const abort = new AbortController();
   let state: ForwardStatus['state'] = 'idle';
@@ -175,7 +179,8 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
     units: readonly Unit[],
     kind: OtlpKind,
   ): Promise<Exclude<SendOutcome, { status: 'retryable' }> | undefined> => {
-    const request = Buffer.concat(units.map((unit) => unit.bytes));
+    const request =
+      units.length === 1 ? units[0]!.bytes : Buffer.concat(units.map((unit) => unit.bytes));
     let heldCause: string | undefined;
     while (!abort.signal.aborted) {
       const outcome = await send(request, kind);
@@ -313,6 +318,7 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
   let passCount = 0;
   const flushes = new Set<{ readonly passNeeded: number; readonly settle: () => void }>();
   const behindBy = (): number => Math.max(0, head + 1 - next);
+  const isFull = (): boolean => waitingByteLength() >= REQUEST_BYTE_LENGTH_MAX;
 
   const run = async (): Promise<void> => {
     while (!abort.signal.aborted) {
@@ -332,6 +338,7 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
       state = 'idle';
       for (const flush of [...flushes]) if (flush.passNeeded <= passCount) flush.settle();
       await pacer.idle();
+      if (gatherMs > 0 && flushes.size === 0 && !isFull()) await pacer.linger(gatherMs);
     }
     save();
     state = 'closed';
@@ -350,6 +357,7 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
         }
       }
       pacer.notify();
+      if (state === 'idle' && isFull()) pacer.hurry();
     },
     flush: (deadlineMs, unansweredMs = deadlineMs) =>
       new Promise((resolve) => {
@@ -401,13 +409,21 @@ function* unitsOf(recordIndex: number, parts: readonly Uint8Array[]): Generator<
     const isFull =
       byteLength + part.length > REQUEST_BYTE_LENGTH_MAX || at - from === REQUEST_ITEM_COUNT_MAX;
     if (at > from && isFull) {
-      yield { recordIndex, bytes: Buffer.concat(parts.slice(from, at)), itemCount: at - from };
+      yield { recordIndex, bytes: spanOf(parts, from, at), itemCount: at - from };
       from = at;
       byteLength = 0;
     }
     byteLength += part.length;
   }
   if (parts.length > from) {
-    yield { recordIndex, bytes: Buffer.concat(parts.slice(from)), itemCount: parts.length - from };
+    const bytes = spanOf(parts, from, parts.length);
+    yield { recordIndex, bytes, itemCount: parts.length - from };
   }
+}
+
+/** Parts that lie one behind the other, as they lie. */
+function spanOf(parts: readonly Uint8Array[], from: number, to: number): Uint8Array {
+  const { buffer, byteOffset } = parts[from]!;
+  const last = parts[to - 1]!;
+  return new Uint8Array(buffer, byteOffset, last.byteOffset + last.length - byteOffset);
 }

@@ -6,7 +6,6 @@
  */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { type ControlEvent, controlText } from '../log/control.ts';
 import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
 import { causeOf } from './otlp-config.ts';
@@ -21,18 +20,39 @@ export interface HoldRequest {
 
 const HOLDS = 'holds';
 
-const schema = z.strictObject({
-  action: z.enum(['placed', 'released']),
-  id: z.string().min(1).max(200),
-  by: z.string().max(200).optional(),
-});
+const WORD_LENGTH_MAX = 200;
 
-/** Leaves a request for the writer of a log directory, which finds it within seconds, or when it starts. */
+const isWord = (value: unknown): value is string =>
+  typeof value === 'string' && value.length <= WORD_LENGTH_MAX;
+
+/**
+ * A request, and nothing beside it; undefined for anything else. By hand: for three words, the library that all other
+ * settings are checked with would be a quarter of what the sealing thread loads and holds in memory.
+ */
+function requestOf(value: object): HoldRequest | undefined {
+  const { action, id, by, ...others } = value as Readonly<Record<string, unknown>>;
+  const isWhole =
+    (action === 'placed' || action === 'released') &&
+    isWord(id) &&
+    id !== '' &&
+    (by === undefined || isWord(by)) &&
+    Object.keys(others).length === 0;
+  return isWhole ? { action, id, by } : undefined;
+}
+
+/**
+ * Leaves a request for the writer of a log directory, which finds it within seconds, or when it starts.
+ * @throws RangeError where an id or a name is too long, or empty
+ */
 export function requestHold(files: Files, dir: string, request: HoldRequest, nowMs: number): void {
+  const whole = requestOf(request);
+  if (whole === undefined) {
+    throw new RangeError(`id, by: give an id, and of each at most ${WORD_LENGTH_MAX} characters`);
+  }
   const folder = join(dir, HOLDS);
   makeDurableDirectory(files, folder);
   const name = `${String(nowMs).padStart(16, '0')}-${randomUUID()}.json`;
-  const bytes = new TextEncoder().encode(JSON.stringify(schema.parse(request)));
+  const bytes = new TextEncoder().encode(JSON.stringify(whole));
   replaceFile(files, join(folder, name), bytes, join(folder, `.${name}`));
 }
 
@@ -50,7 +70,8 @@ function namesOf(files: Files, dir: string): string[] {
 function readRequest(files: Files, path: string): HoldRequest | undefined {
   try {
     const text = Buffer.from(files.readAll(path) ?? []).toString('utf8');
-    return schema.parse(JSON.parse(text));
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? requestOf(value) : undefined;
   } catch {
     return undefined;
   }

@@ -364,6 +364,7 @@ export function openLogFollower(dir: string, head: () => number): LogFollower {
       .filter((first) => first !== undefined && first <= index);
     const segment = firsts.at(-1);
     if (segment === undefined) throw new Error(`no segment holds record ${index}`);
+    if (segment === place.segment && index > place.index) return;
     place = { index: segment, segment, position: 0 };
   };
 

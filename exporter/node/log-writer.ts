@@ -20,6 +20,7 @@ import { encodeCheckpointText, encodeNote, type Head } from '../log/note.ts';
 import { parseSegmentName, readFrame, segmentName } from '../log/segment.ts';
 import type { Removed } from '../log/verify.ts';
 import { type Files, makeDurableDirectory, replaceFile } from './files.ts';
+import type { StoredRecord } from './forward.ts';
 import { type Signer, sha256 } from './keys.ts';
 import { causeOf } from './otlp-config.ts';
 import { readPruned } from './prune.ts';
@@ -74,6 +75,8 @@ export interface LogWriterOptions {
   readonly waypoint?: Waypoint | undefined;
   /** Told, right before it is written, which index the `opened` record will have. */
   readonly onOpening?: ((index: number) => void) | undefined;
+  /** Told of each record as soon as it is durable. */
+  readonly onAppended?: ((record: StoredRecord) => void) | undefined;
 }
 
 /** A record that is durable, as the writer's consumers need it. */
@@ -190,6 +193,8 @@ export class LogWriter {
     this.#attempted = undefined;
     this.#byteLength += frame.length;
     this.#take(header, headerBytes);
+    const { index } = header;
+    this.#options.onAppended?.({ index, kind, source: source.kind, entries, leaves });
     return { header, leaves };
   }
 

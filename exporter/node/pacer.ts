@@ -35,14 +35,16 @@ export function retryDelayMs(
 /** Timers of Node fire at once beyond this, so `Infinity` would be no time at all. */
 export const TIMER_MS_MAX: number = 2 ** 31 - 1;
 
-/** The two ways a consumer waits. */
+/** The ways a consumer waits. */
 export interface Pacer {
   /** Something is new: ends the `idle` under way, or the next one at once. */
   notify(): void;
-  /** Somebody waits: ends a `pause` of our own choosing; one that the other side asked for is kept. */
+  /** Somebody waits: ends a `linger`, and a `pause` of our own choosing; one that the other side asked for is kept. */
   hurry(): void;
   /** Until `notify` or `close`. */
   idle(): Promise<void>;
+  /** Lets more come to what there is: for `delayMs`, or until `hurry` or `close`. */
+  linger(delayMs: number): Promise<void>;
   /** After a failure: for {@link retryDelayMs}, or until `hurry` or `close`. */
   pause(failureCount: number, askedMs?: number): Promise<void>;
   /** Ends every wait, now and later. */
@@ -55,6 +57,15 @@ export function openPacer(delays: RetryDelays = RETRY_DELAYS_DEFAULT): Pacer {
   let endIdle: (() => void) | undefined;
   let endPause: (() => void) | undefined;
   let isPauseAsked = false;
+  const wait = async (delayMs: number): Promise<void> => {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      endPause = resolve;
+      timer = setTimeout(resolve, delayMs);
+    });
+    clearTimeout(timer);
+    endPause = undefined;
+  };
   return {
     notify: () => {
       isNotified = true;
@@ -72,16 +83,16 @@ export function openPacer(delays: RetryDelays = RETRY_DELAYS_DEFAULT): Pacer {
       }
       isNotified = false;
     },
+    linger: async (delayMs) => {
+      if (isClosed) return;
+      await wait(delayMs);
+      // What came meanwhile is part of the work that begins now.
+      isNotified = false;
+    },
     pause: async (failureCount, askedMs) => {
       if (isClosed) return;
       isPauseAsked = askedMs !== undefined && askedMs > 0;
-      let timer: NodeJS.Timeout | undefined;
-      await new Promise<void>((resolve) => {
-        endPause = resolve;
-        timer = setTimeout(resolve, retryDelayMs(failureCount, askedMs, Math.random(), delays));
-      });
-      clearTimeout(timer);
-      endPause = undefined;
+      await wait(retryDelayMs(failureCount, askedMs, Math.random(), delays));
       isPauseAsked = false;
     },
     close: () => {

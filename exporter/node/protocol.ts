@@ -36,6 +36,7 @@ export interface SealingConfig {
   readonly groupCommitMs: number;
   readonly checkpointMs: number;
   readonly heartbeatMs: number;
+  readonly forwardMs: number;
   readonly segmentByteLengthMax: number;
   readonly segmentAgeMsMax: number;
   readonly pendingByteLengthMax: number;

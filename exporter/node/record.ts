@@ -36,7 +36,7 @@ export function encodeRecord(
   place: Pick<RecordHeader, 'log' | 'index' | 'prev' | 'sealed' | 'source' | 'kind'>,
   entries: readonly Uint8Array[],
 ): EncodedRecord {
-  const payload = Buffer.concat(entries);
+  const payload = joined(entries);
   const stored = compress(payload);
   const leaves = entries.map((entry) => leafHash(sha256, entry));
   const header: RecordHeader = {
@@ -51,10 +51,32 @@ export function encodeRecord(
   return { header, headerBytes, frame: Buffer.concat([headerBytes, stored]), leaves };
 }
 
+const MIN_CHUNK_BYTE_LENGTH = 1024;
+const SCRATCH_BYTE_LENGTH_MAX = 8 * 1024 * 1024;
+let scratch = new Uint8Array(64 * 1024);
+
+/**
+ * The payload, until the next is asked for: it is compressed at once, and not kept. Memory of its own for each would have
+ * the garbage collector called for that alone, as it counts what lies outside of its heap.
+ */
+function joined(entries: readonly Uint8Array[]): Uint8Array {
+  const byteLength = entries.reduce((sum, { length }) => sum + length, 0);
+  if (byteLength > SCRATCH_BYTE_LENGTH_MAX) return Buffer.concat(entries);
+  if (byteLength > scratch.length) scratch = new Uint8Array(2 ** Math.ceil(Math.log2(byteLength)));
+  let at = 0;
+  for (const entry of entries) {
+    scratch.set(entry, at);
+    at += entry.length;
+  }
+  return scratch.subarray(0, at);
+}
+
 /** Compresses one payload into one frame that says its size (FORMAT.md, "Stored bytes"). */
 function compress(payload: Uint8Array): Uint8Array {
   return zstdCompressSync(payload, {
     pledgedSrcSize: payload.length,
+    // Most payloads come out as less than half, and so in one piece.
+    chunkSize: Math.max(MIN_CHUNK_BYTE_LENGTH, payload.length >> 1),
     params: {
       [constants.ZSTD_c_compressionLevel]: COMPRESSION_LEVEL,
       [constants.ZSTD_c_contentSizeFlag]: 1,

@@ -23,6 +23,7 @@ export interface ReferenceContext {
 
 /** The copies to forward. Any concatenation of `parts` is a valid OTLP request. */
 export interface ReferencedEntries {
+  /** One behind the other in one buffer. */
   readonly parts: readonly Uint8Array[];
   /** Spans of this process that were recorded only because of the audit: the application chose not to export them. */
   readonly unsampledCount: number;

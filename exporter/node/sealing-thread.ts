@@ -53,6 +53,7 @@ import {
   type StartFailure,
   type ToSealer,
 } from './protocol.ts';
+import { RecentRecords } from './recent.ts';
 import { MissingPackageError } from './s3-store.ts';
 import { Sealer } from './sealer.ts';
 import { readSegmentCheckpoint, removeSegmentCheckpoints } from './segment-checkpoints.ts';
@@ -85,6 +86,7 @@ class SealingThread {
   /** Newest numbers of each thread of the application, those that have ended included. */
   readonly #counters = new Map<number, WriterCounters>();
   readonly #coverage = new CoverageBook();
+  readonly #recent = new RecentRecords();
   /** Calls that still ran when their thread ended. */
   readonly #interrupted: InterruptedEvent[] = [];
   #place: Place | undefined;
@@ -188,6 +190,8 @@ class SealingThread {
             run = index;
             beginJournal(nodeFiles, place.dir, run);
           },
+          onAppended:
+            config.backend === undefined ? undefined : (record) => this.#recent.add(record),
         }),
       now: Date.now,
       groupCommitMs: config.groupCommitMs,
@@ -236,9 +240,11 @@ class SealingThread {
     const { backend } = this.#config;
     if (backend !== undefined) {
       this.#client = openOtlpClient(backend);
-      const follower = openLogFollower(dir, () => sealer.size);
+      const size = (): number => sealer.size;
       this.#forwarder = openForwarder({
-        readRecords: (fromIndex) => follower.read(fromIndex),
+        readRecords: this.#recent.before(openLogFollower(dir, size), size),
+        gatherMs: this.#config.forwardMs,
+        waitingByteLength: () => this.#recent.byteLength,
         client: this.#client,
         cursor: openCursorFile(join(dir, 'forward.cursor'), (cause) =>
           this.#report('forward.cursor', cause),
@@ -308,6 +314,8 @@ class SealingThread {
         source,
         done: (outcome) => answer({ type: 'outcome', id, outcome }),
       });
+      // Its entries are copies. Freed now: the garbage collector would be called for it, and cost more than the sealing.
+      bytes.buffer.transfer(0);
     } else if (message.type === 'intent') {
       answer({ type: 'outcome', id: message.id, outcome: sealIntent(sealer, message.intent) });
     } else if (message.type === 'gap') {

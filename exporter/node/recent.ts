@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Records that became durable just now, for the one consumer that is about to ask for them: handed over as they are, they
+ * need not be read, inflated and hashed again. Bounded, and never the only copy: the log has what is not here.
+ */
+import type { StoredRecord } from './forward.ts';
+import type { LogFollower } from './log-reader.ts';
+
+/** Some requests of a forwarder; one that is further behind reads the disk. */
+const BYTE_LENGTH_MAX = 8 * 1024 * 1024;
+
+export class RecentRecords {
+  readonly #records = new Map<number, StoredRecord>();
+  #byteLength = 0;
+
+  /** Of their entries. */
+  get byteLength(): number {
+    return this.#byteLength;
+  }
+
+  /** Keeps a record that is durable, and forgets the oldest beyond the bound. */
+  add(record: StoredRecord): void {
+    this.#records.set(record.index, record);
+    this.#byteLength += byteLengthOf(record);
+    for (const index of this.#records.keys()) {
+      if (this.#byteLength <= BYTE_LENGTH_MAX) break;
+      this.#take(index);
+    }
+  }
+
+  #take(index: number): StoredRecord | undefined {
+    const record = this.#records.get(index);
+    if (record === undefined) return undefined;
+    this.#records.delete(index);
+    this.#byteLength -= byteLengthOf(record);
+    return record;
+  }
+
+  /**
+   * Reads the log from an index on, to its head: from here what is here, each once, and the rest from the disk.
+   * @param head how many records are durable by now
+   */
+  before(
+    follower: LogFollower,
+    head: () => number,
+  ): (fromIndex: number) => AsyncGenerator<StoredRecord> {
+    const recent = this;
+    return async function* (fromIndex) {
+      let index = fromIndex;
+      while (index < head()) {
+        const record = recent.#take(index);
+        if (record !== undefined) {
+          yield record;
+          index = record.index + 1;
+          continue;
+        }
+        for await (const stored of follower.read(index)) {
+          yield stored;
+          index = stored.index + 1;
+          if (recent.#records.has(index)) break;
+        }
+      }
+    };
+  }
+}
+
+function byteLengthOf({ entries }: StoredRecord): number {
+  return entries.reduce((sum, { length }) => sum + length, 0);
+}

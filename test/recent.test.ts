@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Goal: whoever follows a log gets each record once and in order, whether it is still here or on the disk alone, and never
+// one that is not durable. Method: a real log, a follower of it, and a count of what it was asked for.
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { nodeFiles } from '../exporter/node/files.ts';
+import type { StoredRecord } from '../exporter/node/forward.ts';
+import { openLogFollower } from '../exporter/node/log-reader.ts';
+import type { LogWriter } from '../exporter/node/log-writer.ts';
+import { RecentRecords } from '../exporter/node/recent.ts';
+import { openFaultyFiles } from './support/faulty-files.ts';
+import {
+  COLLECTOR,
+  emptyDisk,
+  IN_PROCESS,
+  openSigner,
+  openWriter,
+  spanEntries,
+} from './support/small-log.ts';
+
+const home = mkdtempSync(join(tmpdir(), 'sealspan-recent-'));
+afterAll(() => rmSync(home, { recursive: true }));
+const signer = openSigner();
+
+interface World {
+  readonly writer: LogWriter;
+  readonly recent: RecentRecords;
+  /** Indexes that the disk was asked for. */
+  readonly asked: number[];
+  readonly read: (fromIndex: number) => AsyncIterable<StoredRecord>;
+}
+
+/** A log of which only `opened` is not kept. */
+function openWorld(name: string): World {
+  const dir = join(home, name);
+  mkdirSync(dir);
+  const recent = new RecentRecords();
+  let isOpen = false;
+  const onAppended = (record: StoredRecord): void => {
+    if (isOpen) recent.add(record);
+  };
+  const writer = openWriter(nodeFiles, signer, { dir, onAppended });
+  isOpen = true;
+  const asked: number[] = [];
+  const disk = openLogFollower(dir, () => writer.size);
+  const follower: typeof disk = {
+    async *read(fromIndex) {
+      for await (const record of disk.read(fromIndex)) {
+        asked.push(record.index);
+        yield record;
+      }
+    },
+  };
+  return { writer, recent, asked, read: recent.before(follower, () => writer.size) };
+}
+
+async function listOf(records: AsyncIterable<StoredRecord>): Promise<StoredRecord[]> {
+  const list: StoredRecord[] = [];
+  for await (const record of records) list.push(record);
+  return list;
+}
+
+const plain = (value: unknown): unknown => structuredClone(value);
+
+test('gives what the disk would give, and asks the disk only for what is not here', async () => {
+  const { writer, asked, read } = openWorld('same');
+  writer.append('traces', IN_PROCESS, spanEntries('1', '1b'));
+  writer.append('traces', COLLECTOR, spanEntries('2'));
+  writer.appendControl([{ name: 'coverage', target: 'openai', state: 'active' }]);
+  const here = await listOf(read(0));
+  expect(asked).toEqual([0]);
+  // Each was handed over once: from now on there is the disk alone.
+  const there = await listOf(read(0));
+  expect(asked).toEqual([0, 0, 1, 2, 3]);
+  expect(here.map(({ index }) => index)).toEqual([0, 1, 2, 3]);
+  expect(plain(here)).toEqual(plain(there));
+  writer.close();
+});
+
+test('goes on with what comes while it is read', async () => {
+  const { writer, recent, asked, read } = openWorld('growing');
+  const seen: number[] = [];
+  for await (const { index } of read(0)) {
+    seen.push(index);
+    if (index < 5) writer.append('traces', IN_PROCESS, spanEntries(`${index}`));
+  }
+  expect(seen).toEqual([0, 1, 2, 3, 4, 5]);
+  expect(asked).toEqual([0]);
+  expect(recent.byteLength).toBe(0);
+  writer.close();
+});
+
+test('beyond its bound the oldest are on the disk alone', async () => {
+  const { writer, recent, asked, read } = openWorld('bounded');
+  const entries = spanEntries('x'.repeat(3 * 1024 * 1024));
+  for (let count = 0; count < 4; count++) writer.append('traces', IN_PROCESS, entries);
+  expect(recent.byteLength).toBe(2 * entries[0]!.length);
+  expect((await listOf(read(0))).map(({ index }) => index)).toEqual([0, 1, 2, 3, 4]);
+  expect(asked).toEqual([0, 1, 2]);
+  expect(recent.byteLength).toBe(0);
+  writer.close();
+});
+
+test('has no record whose sync failed (invariant 1)', () => {
+  const recent = new RecentRecords();
+  const files = openFaultyFiles(emptyDisk());
+  const writer = openWriter(files, signer, { onAppended: (record) => recent.add(record) });
+  const before = recent.byteLength;
+  // Digest, frame, sync.
+  files.fault = { at: files.operations.length + 2, kind: 'after', crashes: false };
+  expect(() => writer.append('traces', IN_PROCESS, spanEntries('lost'))).toThrow();
+  expect(recent.byteLength).toBe(before);
+  writer.close();
+});
