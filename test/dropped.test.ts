@@ -4,7 +4,6 @@
 import { expect, test } from 'vitest';
 import { splitRequest } from '../exporter/log/entries.ts';
 import type { VerifiedRecord } from '../exporter/log/record.ts';
-import { createCapture } from '../exporter/node/capture.ts';
 import { type Dropped, DroppedCounts } from '../exporter/node/dropped.ts';
 import { encodeTracesCounted } from '../exporter/node/otlp-writer.ts';
 import { encodeOtlp } from './support/otlp-backend.ts';
@@ -95,23 +94,4 @@ test.each(SDK_LINES)('SDK $name says what it drops', (line) => {
   span.setAttribute('c', 3).setAttribute('d', 4).addEvent('x').addEvent('y').end();
   const { bytes } = encodeTracesCounted([...exporter.getFinishedSpans()]);
   expect(countsOf(bytes)).toEqual({ spans: 1, attributes: 2, events: 1, links: 0, cutValues: 0 });
-});
-
-test.each(SDK_LINES)('what SDK $name cuts is counted, and a full span is not', (line) => {
-  const exporter = line.openExporter();
-  const capture = createCapture({ submit: () => new Promise(() => {}), forwarding: 'off' });
-  const started = (spanLimits: object): void => {
-    const provider = line.openProvider({
-      spanProcessors: [...capture.wrapProcessors([]), line.simple(exporter)],
-      sampler: capture.sampler(line.alwaysOn()),
-      spanLimits,
-    });
-    const attributes = { 'gen_ai.operation.name': 'chat', list: ['much too long', 'short'] };
-    const span = provider.getTracer('app').startSpan('chat', { attributes });
-    span.setAttribute('text', 'much too long').setAttribute('other', 'short').end();
-  };
-  started({ attributeValueLengthLimit: 8 });
-  started({});
-  const { bytes } = encodeTracesCounted([...exporter.getFinishedSpans()]);
-  expect(countsOf(bytes)).toEqual({ ...NONE, spans: 1, cutValues: 2 });
 });
