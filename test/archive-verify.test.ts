@@ -469,7 +469,7 @@ describe('an attack:', () => {
     s3.objects.clear();
     await archived({ origin: `${ORIGIN}-new`, signer: openSigner(`${ORIGIN}-new`) });
     const { status, json } = await verify();
-    expect([status, json.missing]).toEqual([3, [ORIGIN]]);
+    expect([status, json.missing]).toEqual([4, [ORIGIN]]);
   });
 
   test('the log rewritten under its own origin and another key', async () => {

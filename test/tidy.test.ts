@@ -64,8 +64,6 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['exporter/node/archive-config.ts', 'config.test: every setting and refusal'],
   ['exporter/node/archive-locks.ts', 'archive-verify.test: every finding of a lock'],
   ['exporter/node/archive-report.ts', 'archive-verify.test: every finding there is'],
-  ['exporter/node/numbered-spans.ts', 'instances.test: spans that come twice, and two under one number'],
-  ['exporter/node/value-limit.ts', 'dropped.test: three SDKs, and limits set in each way'],
   ['exporter/node/beats.ts', 'instances.test: every spelling that counts, and those that do not'],
   ['exporter/cli/backend-reader.ts', 'reconcile.test, and e2e/completeness.test with Jaeger'],
   ['exporter/cli/recover.ts', 'successor.test'],
