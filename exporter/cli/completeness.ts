@@ -48,6 +48,7 @@ export class Completeness {
   readonly refused: RefusedCounts = new RefusedCounts();
   #logCount = 0;
   #isAnyInRange = false;
+  #isVouched = false;
 
   constructor(range: TimeRange) {
     this.range = range;
@@ -60,9 +61,13 @@ export class Completeness {
   }
 
   /** A log was read to its end. */
-  took({ claimedFrom, claimedTo }: Pick<Assurance, 'claimedFrom' | 'claimedTo'>): void {
+  took(
+    { claimedFrom, claimedTo }: Pick<Assurance, 'claimedFrom' | 'claimedTo'>,
+    verdict: Verdict,
+  ): void {
     const { from, to } = this.range;
     this.#logCount++;
+    if (verdict !== 'unverifiable') this.#isVouched = true;
     if (claimedFrom === undefined || claimedTo === undefined) return;
     const isBefore = to !== undefined && claimedFrom >= to;
     if (!isBefore && (from === undefined || claimedTo >= from)) this.#isAnyInRange = true;
@@ -89,7 +94,10 @@ export class Completeness {
       },
       print: (terminal) => {
         if (isOutside) terminal.data('range      no log that was found was written in it');
-        printInstances(instances, range, terminal);
+        // Numbers that no log vouches for anybody could have written.
+        if (this.#logCount > 0 && !this.#isVouched) {
+          terminal.data('instances  not judged: no log that they are in could be verified');
+        } else printInstances(instances, range, terminal);
         printDropped(dropped.counts, terminal);
         printRefused(refused.counts, terminal);
       },
@@ -139,7 +147,14 @@ export class LogInRange {
     nowMs: number,
   ): Judged<Finding> {
     this.#whole.instances.endLog(isLive, nowMs);
-    this.#whole.took(report.assurance);
+    const judged = this.#judge(report);
+    this.#whole.took(report.assurance, judged.verdict);
+    return judged;
+  }
+
+  #judge<Finding extends { readonly code: string; readonly where: string }>(
+    report: Judgeable<Finding>,
+  ): Judged<Finding> {
     const findings = report.findings.filter(({ code, where }) => {
       const verdict = verdictOf(code);
       if (verdict === 'invalid' || verdict === 'unverifiable') return true;

@@ -97,7 +97,7 @@ export function findLogs(
 
 const DEPTH_MAX = 6;
 
-function isDirectory(path: string): boolean {
+export function isDirectory(path: string): boolean {
   try {
     return statSync(path).isDirectory();
   } catch {
@@ -341,11 +341,9 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
   const found = new Set(reports.map(({ report }) => report.log));
   const missing =
     trust?.logs.filter((log) => !found.has(log.origin)).map((log) => log.origin) ?? [];
-  const foundVerdict = joinVerdicts([
-    ...reports.map(({ report }) => report.verdict),
-    ...answer.verdicts,
-  ]);
-  const verdict = missing.length > 0 ? joinVerdicts([foundVerdict, 'incomplete']) : foundVerdict;
+  const verdicts = [...reports.map(({ report }) => report.verdict), ...answer.verdicts];
+  if (missing.length > 0) verdicts.push('incomplete');
+  const verdict = joinVerdicts(verdicts);
   const population =
     trust === undefined
       ? 'not checked: no list of expected logs was given'

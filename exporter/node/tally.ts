@@ -95,6 +95,5 @@ function release({ header, entries }: VerifiedRecord): void {
   // Of a control record the events may point into it.
   if (header.kind === 'control' || !(buffer instanceof ArrayBuffer)) return;
   if (buffer.byteLength < RELEASED_BYTE_LENGTH_MIN) return;
-  // Of ES2024, and in every Node that we run on.
-  (buffer as ArrayBuffer & { transfer(byteLength: number): ArrayBuffer }).transfer(0);
+  buffer.transfer(0);
 }

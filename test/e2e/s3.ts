@@ -192,7 +192,7 @@ export async function verifyStored(
   endpoint: string,
   place: { readonly bucket: string; readonly prefix: string },
   vkey: string,
-  onRecord: (record: VerifiedRecord) => void = () => {},
+  onRecord?: (record: VerifiedRecord) => void,
 ): Promise<VerifiedArchive['report']> {
   const store = await S3Store.open({ ...place, region: undefined, endpoint, pathStyle: true });
   const verifier = parseVerifier(sha256, vkey);
@@ -206,10 +206,10 @@ export async function verifyStored(
     checkers: {
       ...openCheckers(1),
       check: async (frame) => {
-        const checked = await verifyRecord(frame, nodePrimitives);
-        if ('code' in checked) return checked;
-        onRecord(checked);
-        return tallyOf(checked);
+        const record = await verifyRecord(frame, nodePrimitives);
+        if ('code' in record) return record;
+        onRecord?.(record);
+        return tallyOf(record);
       },
     },
   });
