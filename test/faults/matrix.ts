@@ -38,6 +38,8 @@ export interface MatrixOptions {
   readonly seed: number;
   /** So many runs, picked by the seed; all of them unless given. */
   readonly runCountMax?: number;
+  /** Only the runs that this says yes to. */
+  readonly isAsked?: (plan: Plan) => boolean;
   /** No run begins once this says so. */
   readonly isOver?: () => boolean;
   readonly workerCount?: number;
@@ -164,7 +166,8 @@ export async function runMatrix(options: MatrixOptions): Promise<Matrix> {
   try {
     const counts: ReadonlyMap<string, number>[] = [];
     for (const scenario of SCENARIOS) counts.push(await watch(first, worldOf(scenario), scenario));
-    const queue = shuffled(randomOf(seed), plansOf(counts)).slice(0, runCountMax);
+    const asked = plansOf(counts).filter(({ plan }) => options.isAsked?.(plan) ?? true);
+    const queue = shuffled(randomOf(seed), asked).slice(0, runCountMax);
     const work = async (lives: Lives): Promise<void> => {
       try {
         for (;;) {
