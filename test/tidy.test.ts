@@ -77,6 +77,7 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['exporter/node/index.ts', 'package.test loads every entry point'],
   ['exporter/node/members.ts', 'handover.test: the other side of the same'],
   ['exporter/cli/main.ts', 'cli.test runs it'],
+  ['exporter/cli/commands.ts', 'cli.test runs it'],
   ['exporter/cli/show.ts', 'cli.test'],
   ['exporter/cli/indexed.ts', 'log-index.test: every lie of an index'],
   ['exporter/cli/keygen.ts', 'cli.test'],

@@ -107,8 +107,7 @@ function tell(options: VerifyArchiveOptions, terminal: Terminal, outcome: Outcom
   const found = new Set(reports.map(({ log }) => log));
   const missing = expected?.filter((origin) => !found.has(origin)) ?? [];
   const verdicts: Verdict[] = reports.map(({ verdict }) => verdict);
-  if (verdicts.length > 0 && (missing.length > 0 || foreign.length > 0))
-    verdicts.push('incomplete');
+  if (missing.length > 0 || (reports.length > 0 && foreign.length > 0)) verdicts.push('incomplete');
   const verdict = joinVerdicts(verdicts);
   const population =
     expected === undefined

@@ -98,7 +98,7 @@ export function findLogs(
 
 const DEPTH_MAX = 6;
 
-function isDirectory(path: string): boolean {
+export function isDirectory(path: string): boolean {
   try {
     return statSync(path).isDirectory();
   } catch {
@@ -352,8 +352,8 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
   // Of a time in which no log was written, nothing was checked.
   const isOutside = isRanged && !reports.some(({ report }) => overlaps(report, options.range));
   if (isOutside) verdicts.push('unverifiable');
-  const foundVerdict = joinVerdicts(verdicts);
-  const verdict = missing.length > 0 ? joinVerdicts([foundVerdict, 'incomplete']) : foundVerdict;
+  if (missing.length > 0) verdicts.push('incomplete');
+  const verdict = joinVerdicts(verdicts);
   const population =
     trust === undefined
       ? 'not checked: no list of expected logs was given'
@@ -375,7 +375,11 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
     for (const origin of missing)
       terminal.data(`missing    ${shown(origin)}: expected by the trust file, not found`);
     if (isOutside) terminal.data('range      no log that was found was written in it');
-    printInstances(completeness, options.range, terminal);
+    // Numbers that no log vouches for anybody could have written.
+    const isVouched = reports.some(({ report }) => report.verdict !== 'unverifiable');
+    if (reports.length > 0 && !isVouched)
+      terminal.data('instances  not judged: no log that they are in could be verified');
+    else printInstances(completeness, options.range, terminal);
     printDropped(dropped.counts, terminal);
     if (whole.length !== 1 || verdict !== whole[0]?.verdict)
       terminal.data(`verdict    ${verdictText(verdict, terminal)} (${whole.length} logs)`);
