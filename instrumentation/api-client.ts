@@ -94,10 +94,7 @@ function watchMethod(
       const { start, answer } = describe(message.arguments?.[0], baseUrl);
       const signal = property(message.arguments?.[1], 'signal');
       const invocation = startInvocation(start, answer);
-      calls.set(
-        message,
-        new ApiCall(invocation, signal instanceof AbortSignal ? signal : undefined),
-      );
+      calls.set(message, new ApiCall(invocation, signal));
     }
     return calls.get(message);
   };
@@ -127,23 +124,21 @@ function endRequest(message: CallMessage, call: ApiCall): void {
   const { result } = message;
   const response = property(result, 'response');
   // Only a stream has events whose end mark is looked for.
-  const isStream = property(property(result, 'options'), 'stream') === true;
+  const options = property(result, 'options');
+  const isStream = property(options, 'stream') === true;
   if (isStream && typeof response === 'object' && response !== null) {
     callOfResponse.set(response, call);
   }
-  const signals = [
-    ...call.signals,
-    property(property(result, 'options'), 'signal'),
-    property(property(result, 'controller'), 'signal'),
-  ].filter((signal) => signal instanceof AbortSignal);
-  call.headers([...new Set(signals)]);
+  call.headers(property(options, 'signal'), property(property(result, 'controller'), 'signal'));
 }
 
 /** Sees the `[DONE]` that ends a stream of chunks and that the SDK keeps to itself. */
 function watchEvents(message: CallMessage): void {
   const response = message.arguments?.[0];
-  const call =
-    typeof response === 'object' && response !== null ? callOfResponse.get(response) : undefined;
+  if (typeof response !== 'object' || response === null) return;
+  const call = callOfResponse.get(response);
+  // A table that only ever loses what is collected grows until the next collection, and never shrinks.
+  callOfResponse.delete(response);
   const events = message.result;
   const next = property(events, 'next');
   if (call === undefined || typeof next !== 'function') return;

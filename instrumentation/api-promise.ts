@@ -11,14 +11,7 @@ import {
   ATTR_HTTP_REQUEST_RESEND_COUNT,
 } from '../semconv/index.ts';
 import { absentOutput } from './content.ts';
-import {
-  COMPLETE,
-  type Invocation,
-  property,
-  type Signals,
-  UNREAD,
-  whenCollected,
-} from './invocation.ts';
+import { COMPLETE, type Invocation, property, UNREAD, whenCollected } from './invocation.ts';
 import { countProblem, guard, onSettled } from './settings.ts';
 import { replace, watchIterable } from './streams.ts';
 
@@ -26,7 +19,7 @@ import { replace, watchIterable } from './streams.ts';
 export class ApiCall {
   readonly invocation: Invocation;
   /** The signal the application gave, and the one of the request. */
-  signals: Signals;
+  readonly signals: AbortSignal[] = [];
   /** Whether the stream's end mark came, which the application never gets to see. */
   hasEndMark = false;
   /** Whether the application asked for the parsed answer. */
@@ -42,9 +35,9 @@ export class ApiCall {
   private hasHeaders = false;
   private attemptCount = 0;
 
-  constructor(invocation: Invocation, signal: AbortSignal | undefined) {
+  constructor(invocation: Invocation, signal: unknown) {
     this.invocation = invocation;
-    this.signals = [signal];
+    this.addSignal(signal);
   }
 
   /** Counts an attempt; answers whether it is the first, whose outcome is that of all retries within it. */
@@ -57,9 +50,9 @@ export class ApiCall {
     return this.attemptCount > 0;
   }
 
-  /** The headers are there. */
-  headers(signals: Signals): void {
-    this.signals = signals;
+  /** The headers are there, and with them the signals that can end the stream. */
+  headers(...signals: readonly unknown[]): void {
+    for (const signal of signals) this.addSignal(signal);
     this.hasHeaders = true;
     this.invocation.progress();
     this.countRetries();
@@ -95,6 +88,10 @@ export class ApiCall {
     this.isUnreachable = true;
     // Before the headers, the request can still fail, which would be the truer end.
     if (this.hasHeaders && !this.isParsed) this.invocation.end(UNREAD);
+  }
+
+  private addSignal(signal: unknown): void {
+    if (signal instanceof AbortSignal && !this.signals.includes(signal)) this.signals.push(signal);
   }
 
   private endRaw(): void {

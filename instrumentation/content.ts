@@ -104,37 +104,38 @@ function write(given: unknown, key: string, depth: number): string | undefined {
 }
 
 /**
- * The attributes of what goes to a model, read at once, since the application may change it while the call runs.
- * Never throws: what can not be read is stated as absent.
+ * The attributes of what goes to a model, read at once, since the application may change it while the call runs, and only
+ * where any of it is kept. Never throws: what can not be read is stated as absent.
  */
-export function inputAttributes(input: Input): Attributes {
+export function inputAttributes(inputOf: () => Input): Attributes {
   const settings = currentSettings();
   const attributes: Attributes = { [ATTR_AIGOV_CONTENT_POLICY]: settings.policy };
-  const { digestKey: key } = settings;
-  if (key !== undefined && settings.policy !== AIGOV_CONTENT_POLICY_VALUE_OMIT) {
-    attributes[ATTR_AIGOV_DIGEST_ALG] = AIGOV_DIGEST_ALG_VALUE_HMAC_SHA256;
-    attributes[ATTR_AIGOV_DIGEST_KEY_ID] = key.id;
-  }
   const absence = absenceOf(settings);
-  if (absence !== undefined) {
-    attributes[ATTR_AIGOV_INPUT_ABSENCE] = absence;
+  if (absence === undefined) {
+    attributes[ATTR_AIGOV_DIGEST_ALG] = AIGOV_DIGEST_ALG_VALUE_HMAC_SHA256;
+    attributes[ATTR_AIGOV_DIGEST_KEY_ID] = settings.digestKey?.id;
   } else {
-    const text = guard('content.input', () => canonicalJson(input.content));
+    attributes[ATTR_AIGOV_INPUT_ABSENCE] = absence;
+  }
+  if (!keepsContent(settings)) return attributes;
+  const input = guard('content.input', inputOf);
+  if (absence === undefined) {
+    const text = input && guard('content.input', () => canonicalJson(input.content));
     if (text === undefined) {
       attributes[ATTR_AIGOV_INPUT_ABSENCE] = AIGOV_INPUT_ABSENCE_VALUE_UNSERIALISABLE;
     } else {
       attributes[ATTR_AIGOV_INPUT_DIGEST] = digestOf(settings, text);
       attributes[ATTR_AIGOV_INPUT_LENGTH] = Buffer.byteLength(text);
     }
-    if (input.config !== undefined) {
+    if (input?.config !== undefined) {
       const config = guard('content.config', () => canonicalJson(input.config));
       if (config !== undefined) attributes[ATTR_AIGOV_CONFIG_DIGEST] = digestOf(settings, config);
     }
   }
   if (settings.policy === AIGOV_CONTENT_POLICY_VALUE_FULL) {
-    addText(attributes, ATTR_GEN_AI_SYSTEM_INSTRUCTIONS, input.systemInstructions);
-    addText(attributes, ATTR_GEN_AI_INPUT_MESSAGES, input.messages);
-    addText(attributes, ATTR_GEN_AI_TOOL_DEFINITIONS, input.toolDefinitions);
+    addText(attributes, ATTR_GEN_AI_SYSTEM_INSTRUCTIONS, input?.systemInstructions);
+    addText(attributes, ATTR_GEN_AI_INPUT_MESSAGES, input?.messages);
+    addText(attributes, ATTR_GEN_AI_TOOL_DEFINITIONS, input?.toolDefinitions);
   }
   return attributes;
 }
@@ -239,15 +240,15 @@ interface AnswerMessage {
  * chunks. Parts without text, id and name do not count. The length is that of the UTF-8 texts of all parts.
  */
 export class AnswerOutput {
+  /** Whether anything of an answer has been seen. */
+  isEmpty = true;
   private readonly settings: Settings = currentSettings();
+  private readonly isKept: boolean = keepsContent(this.settings);
   private readonly messages = new Map<number, AnswerMessage>();
 
-  /** Whether anything of an answer has been seen. */
-  get isEmpty(): boolean {
-    return this.messages.size === 0;
-  }
-
   message(index: number, role?: string, finishReason?: string): void {
+    this.isEmpty = false;
+    if (!this.isKept) return;
     const message = this.messageAt(index);
     message.role ??= role;
     message.finishReason ??= finishReason;
@@ -255,11 +256,15 @@ export class AnswerOutput {
 
   /** Adds text to a part, which begins with it. `order` places the part among the parts of its type group. */
   text(index: number, type: PartType, order: number, text: string): void {
-    if (text !== '') this.partAt(index, type, order).text.add(text);
+    if (text === '') return;
+    this.isEmpty = false;
+    if (this.isKept) this.partAt(index, type, order).text.add(text);
   }
 
   /** Names a tool call. Its arguments are its text. */
   toolCall(index: number, order: number, id: unknown, name: unknown): void {
+    this.isEmpty = false;
+    if (!this.isKept) return;
     const part = this.partAt(index, 'tool_call', order);
     if (typeof id === 'string' && id !== '') part.id ??= id;
     if (typeof name === 'string' && name !== '') part.name ??= name;
@@ -268,9 +273,11 @@ export class AnswerOutput {
   /** The attributes of what was seen. Call once. */
   attributes(): Attributes {
     const { settings } = this;
-    const list = [...this.messages].sort(([a], [b]) => a - b).map(([, message]) => message);
     const absence = absenceOf(settings);
     const attributes: Attributes = {};
+    if (absence !== undefined) attributes[ATTR_AIGOV_OUTPUT_ABSENCE] = absence;
+    if (!this.isKept) return attributes;
+    const list = [...this.messages].sort(([a], [b]) => a - b).map(([, message]) => message);
     if (absence === undefined) {
       const digested = shape(list, (part) => part.text.end());
       const parts = list.flatMap((message) => [...message.parts.values()]);
@@ -279,8 +286,6 @@ export class AnswerOutput {
         (sum, { text }) => sum + text.byteLength,
         0,
       );
-    } else {
-      attributes[ATTR_AIGOV_OUTPUT_ABSENCE] = absence;
     }
     if (settings.policy === AIGOV_CONTENT_POLICY_VALUE_FULL) {
       addText(attributes, ATTR_GEN_AI_OUTPUT_MESSAGES, () =>
@@ -383,6 +388,11 @@ function addText(attributes: Attributes, name: string, value: (() => unknown) | 
   if (value === undefined) return;
   const text = guard('content.full', () => JSON.stringify(value()));
   if (text !== undefined) attributes[name] = text;
+}
+
+/** Whether anything of a content, if only its digest, gets into a span. */
+function keepsContent(settings: Settings): boolean {
+  return absenceOf(settings) === undefined || settings.policy === AIGOV_CONTENT_POLICY_VALUE_FULL;
 }
 
 function absenceOf(settings: Settings): string | undefined {

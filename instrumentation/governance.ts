@@ -80,6 +80,7 @@ export function withGovernance<Result>(values: Governance, work: () => Result): 
 }
 
 const NOTHING: Reading = { attributes: {}, problems: [] };
+const VERSION: Attributes = { [ATTR_AIGOV_SCHEMA_VERSION]: AIGOV_SCHEMA_VERSION };
 
 /**
  * The attributes that a governed span started here and now gets. The nearer to the call, the stronger: what holds for the
@@ -87,17 +88,16 @@ const NOTHING: Reading = { attributes: {}, problems: [] };
  */
 export function governanceAttributesOf(call: GovernanceCall): Attributes {
   const { governance, governanceMap, governanceOf } = currentSettings();
-  const version = { [ATTR_AIGOV_SCHEMA_VERSION]: AIGOV_SCHEMA_VERSION };
   const stated = current.getStore();
   if (governanceMap.length === 0 && governanceOf === undefined) {
-    return { ...version, ...governance, ...stated };
+    return { ...VERSION, ...governance, ...stated };
   }
   const mapped = guard('governanceMap', () => readMapped(call)) ?? NOTHING;
   const known = readKnown(call);
   const told = stated?.[ATTR_AIGOV_INSTRUMENTATION_PROBLEMS];
   const problems = [...(Array.isArray(told) ? told : []), ...mapped.problems, ...known.problems];
   return {
-    ...version,
+    ...VERSION,
     ...governance,
     ...mapped.attributes,
     ...stated,

@@ -3,20 +3,11 @@
  * Puts our hooks under the AI packages an application loads, with no change to its code. Apart from all else, so that no
  * bundler follows an application's import of the governance API into a code transformer. Sees no bundled package.
  */
-/// <reference path="./tracing-hooks.d.ts" />
+import { readFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import nodeModule from 'node:module';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { MessageChannel } from 'node:worker_threads';
-import ModulePatch from '@apm-js-collab/tracing-hooks';
-// The hooks keep their configuration in the module. With a query it is an instance of our own: another tool that brings
-// the same package would replace our configuration, or we theirs, without a word.
-import {
-  initializeSync,
-  loadSync,
-  resolveSync,
-  setDiagnosticsHook,
-} from '@apm-js-collab/tracing-hooks/hook.mjs?sealspan';
 import {
   type Coverage,
   copyOf,
@@ -25,11 +16,11 @@ import {
   noteChange,
   numbersOf,
   TARGETS,
-  versionRange,
 } from './hooks.ts';
 import { property } from './invocation.ts';
 import { countProblem, guard } from './settings.ts';
-import { channelName, subscribeTo } from './target.ts';
+import { subscribeTo } from './target.ts';
+import { instrumentations, type SourceType, transformSource } from './transform.ts';
 
 export interface HookOptions {
   /** How to get at modules; by the release of Node unless given. */
@@ -67,57 +58,58 @@ function loaderOf(release: string): 'sync' | 'async' {
 }
 
 function installSync(): void {
-  const diagnosticsPort = { postMessage: (message: unknown) => noteTransformed(message) };
-  initializeSync({ instrumentations: instrumentations(), diagnosticsPort });
   nodeModule.registerHooks({
     resolve: (specifier, context, nextResolve) => {
       const resolved = nextResolve(specifier, context);
-      guard('hooks.resolve', () => {
-        resolveSync(specifier, context, () => resolved);
-        copyOf(resolved.url);
-      });
+      guard('hooks.resolve', () => copyOf(resolved.url));
       return resolved;
     },
     load: (url, context, nextLoad) => {
       const loaded = nextLoad(url, context);
-      // The package writes into what it is given.
-      const hooked = guard('hooks.load', () => loadSync(url, context, () => ({ ...loaded })));
+      const source = guard('hooks.load', () => {
+        // Node leaves CommonJS for its own loader to read.
+        const text = (): string => textOf(loaded.source ?? readFileSync(fileURLToPath(url)));
+        return hookedSource(url, text, loaded.format === 'module' ? 'esm' : 'cjs');
+      });
       guard('hooks.loaded', () => noteLoaded(url));
-      return hooked ?? loaded;
+      return source === undefined ? loaded : { ...loaded, source, shortCircuit: true };
     },
   });
 }
 
-/** ES modules pass through hooks in a thread of Node's, CommonJS modules through the patched compiler in this one. */
+function textOf(source: string | ArrayBuffer | NodeJS.TypedArray): string {
+  return typeof source === 'string' ? source : new TextDecoder().decode(source);
+}
+
+/**
+ * ES modules pass through hooks in a thread of Node's. CommonJS modules, and ES modules that an application requires, pass
+ * through the compiler in this one, and through none of the thread's hooks.
+ */
 function installAsync(): void {
   const { port1, port2 } = new MessageChannel();
   port1.on('message', (message) => noteTransformed(message));
   // Only after the listener: adding one keeps the process alive again.
   port1.unref();
+  // The hooks keep their configuration in the module. With a query it is an instance of our own: another tool that brings
+  // the same package would replace our configuration, or we theirs, without a word.
   const hooks = new URL(
     'hook.mjs?sealspan',
     import.meta.resolve('@apm-js-collab/tracing-hooks/hook.mjs'),
   );
   const data = { instrumentations: instrumentations(), diagnosticsPort: port2 };
   nodeModule.register(hooks.href, import.meta.url, { data, transferList: [port2] });
-  setDiagnosticsHook((message) => noteTransformed(message));
   patchCompiler();
 }
 
-/**
- * An ES module that an application requires passes through the compiler as well, and through none of the thread's hooks. The
- * package's patch would make CommonJS of it, which no longer loads, so these are given their channels here.
- */
 function patchCompiler(): void {
   const prototype = nodeModule.prototype as unknown as { _compile: Compile };
   const original = prototype._compile;
-  const patch = new ModulePatch({ instrumentations: instrumentations() });
-  patch.patch();
-  const patched = prototype._compile;
   prototype._compile = function (content, filename, format, ...rest) {
-    if (format !== 'module') return patched.call(this, content, filename, format, ...rest);
-    const code = guard('hooks.required', () => transformRequired(patch, content, filename));
-    return original.call(this, code ?? content, filename, format, ...rest);
+    const source = guard('hooks.required', () => {
+      const type = format === 'module' ? 'esm' : 'cjs';
+      return hookedSource(pathToFileURL(filename).href, () => content, type);
+    });
+    return original.call(this, source ?? content, filename, format, ...rest);
   };
 }
 
@@ -129,52 +121,25 @@ type Compile = (
   ...rest: unknown[]
 ) => unknown;
 
-function transformRequired(
-  { instrumentator }: ModulePatch,
-  content: string,
-  filename: string,
-): string | undefined {
-  const { href: url } = pathToFileURL(filename);
+/** The source of a file with its channels; undefined if it has none, or can not have them, which is noted. */
+function hookedSource(url: string, source: () => string, type: SourceType): string | undefined {
   const copy = copyOf(url);
   if (copy === undefined) return undefined;
-  const { name } = copy.target;
-  const folder = `/node_modules/${name}/`;
-  const path = filename.replaceAll('\\', '/');
-  const file = path.slice(path.lastIndexOf(folder) + folder.length);
-  const transformer = instrumentator.getTransformer(name, copy.version, file);
-  if (transformer === undefined) return undefined;
+  const { target, version } = copy;
   try {
-    const { code } = transformer.transform(content, 'esm');
-    noteTransformed({ url });
-    return code;
+    const hooked = transformSource(target, version, fileOf(url, target.name), source, type);
+    if (hooked !== undefined) noteTransformed({ url });
+    return hooked;
   } catch (error) {
     noteTransformed({ url, error });
     return undefined;
   }
 }
 
-function instrumentations(): readonly unknown[] {
-  return TARGETS.flatMap((target) =>
-    target.hooks.map((hook) => ({
-      channelName: channelName(hook.channel),
-      module: {
-        name: target.name,
-        versionRange: versionRange({ ...target, ...hook }),
-        filePath: new RegExp(`^${hook.file}\\.[cm]?js$`),
-      },
-      functionQuery: hook.function,
-      ...('className' in hook.function && { astQuery: methodQuery(hook.function) }),
-    })),
-  );
-}
-
-/**
- * The method of the class and nothing else. Left to itself, the transformer also takes a class without that method, gives
- * its objects one, and reports success: a package whose shape has changed would look covered.
- */
-function methodQuery({ className, methodName }: { className: string; methodName: string }): string {
-  const method = `ClassBody > [key.name="${methodName}"][key.type=Identifier] > [async]`;
-  return `[id.name="${className}"] > ${method}, [id.name="${className}"] > ClassExpression > ${method}`;
+/** The path of a file in its package. */
+function fileOf(url: string, name: string): string {
+  const path = decodeURIComponent(new URL(url).pathname);
+  return path.slice(path.lastIndexOf(`/node_modules/${name}/`) + `/node_modules/${name}/`.length);
 }
 
 /** Hears of each file of a target that was given its channels, or could not be. */
@@ -186,10 +151,7 @@ function noteTransformed(message: unknown): void {
     if (property(message, 'error') === undefined) {
       copy.hooked.add(String(url));
     } else {
-      const path = String(url).replaceAll('\\', '/');
-      copy.failed = path.slice(
-        path.lastIndexOf(`/${copy.target.name}/`) + copy.target.name.length + 2,
-      );
+      copy.failed = fileOf(String(url), copy.target.name);
       countProblem(`${copy.target.name}.transform`);
     }
     noteChange();

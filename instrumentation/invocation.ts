@@ -43,7 +43,8 @@ export interface InvocationStart {
   readonly kind?: SpanKind;
   /** Set when the span starts, so that samplers see them: operation, provider, model, server, parameters. */
   readonly attributes: Attributes;
-  readonly input?: Input;
+  /** Asked for at once, if any of it is kept. */
+  readonly input?: () => Input;
 }
 
 /** How a call ended. */
@@ -104,7 +105,7 @@ const TIMED_OUT: Ending = {
 
 /** Calls without a terminal state. Holds no object of an SDK, so what the application drops can be collected. */
 const open = new Set<Invocation>();
-let sweep: { readonly timer: NodeJS.Timeout; readonly dueMs: number } | undefined;
+let sweep: { readonly timer: NodeJS.Timeout; readonly delayMs: number } | undefined;
 const collected = new FinalizationRegistry<() => void>((listener) => {
   guard('invocation.collected', listener);
 });
@@ -308,11 +309,13 @@ function toldType(error: unknown): string | undefined {
   );
 }
 
+const { propertyIsEnumerable: isEnumerable } = Object.prototype;
+
 /** Sets a property of an SDK's object that an application enumerating it does not see. */
 export function hide(target: object, name: PropertyKey, value: unknown): void {
   Object.defineProperty(target, name, {
     value,
-    enumerable: Object.getOwnPropertyDescriptor(target, name)?.enumerable ?? false,
+    enumerable: isEnumerable.call(target, name),
     configurable: true,
     writable: true,
   });
@@ -329,9 +332,8 @@ export function property(value: unknown, name: PropertyKey): unknown {
 function scheduleSweep(): void {
   const { abandonDelayMs } = currentSettings();
   const delayMs = Math.ceil(abandonDelayMs / 2);
-  const dueMs = performance.now() + delayMs;
-  // One that is due later than this stems from a longer delay, which holds no more.
-  if (sweep !== undefined && sweep.dueMs <= dueMs) return;
+  // One that waits longer stems from a delay that holds no more.
+  if (sweep !== undefined && sweep.delayMs <= delayMs) return;
   clearTimeout(sweep?.timer);
   const timer = setTimeout(() => {
     sweep = undefined;
@@ -341,16 +343,15 @@ function scheduleSweep(): void {
     if (open.size > 0) scheduleSweep();
   }, delayMs);
   timer.unref();
-  sweep = { timer, dueMs };
+  sweep = { timer, delayMs };
 }
 
 function endAttributes({ completion, detail, errorType, statusCode }: Ending): Attributes {
-  return {
-    [ATTR_AIGOV_INVOCATION_COMPLETION]: completion,
-    ...(detail !== undefined && { [ATTR_AIGOV_INVOCATION_DETAIL]: detail }),
-    ...(errorType !== undefined && { [ATTR_ERROR_TYPE]: errorType }),
-    ...(statusCode !== undefined && { [ATTR_HTTP_RESPONSE_STATUS_CODE]: statusCode }),
-  };
+  const attributes: Attributes = { [ATTR_AIGOV_INVOCATION_COMPLETION]: completion };
+  if (detail !== undefined) attributes[ATTR_AIGOV_INVOCATION_DETAIL] = detail;
+  if (errorType !== undefined) attributes[ATTR_ERROR_TYPE] = errorType;
+  if (statusCode !== undefined) attributes[ATTR_HTTP_RESPONSE_STATUS_CODE] = statusCode;
+  return attributes;
 }
 
 function failed(errorType: string): Ending {

@@ -77,18 +77,20 @@ export function governedModel<This, Arguments extends unknown[], Result>(
 
   const governed = function (this: This, ...args: Arguments): Result {
     const answer = new ModelAnswer();
-    const invocation = guard('model.start', () => {
-      const content = input === undefined ? args : guard('model.input', () => input(...args));
-      return startInvocation(
+    const invocation = guard('model.start', () =>
+      startInvocation(
         {
           name: `${operation} ${options.model}`,
           kind: SpanKind.INTERNAL,
           attributes,
-          input: { content, ...(options.config !== undefined && { config: options.config }) },
+          input: () => ({
+            content: input === undefined ? args : guard('model.input', () => input(...args)),
+            config: options.config,
+          }),
         },
         answer,
-      );
-    });
+      ),
+    );
     if (invocation === undefined) return model.apply(this, args);
     let result: Result;
     try {

@@ -25,9 +25,23 @@ function registry(): Registry | undefined {
   return (globalThis as Readonly<Record<symbol, unknown>>)[SLOT] as Registry | undefined;
 }
 
+/** What is registered is a proxy, which later stands for another provider. */
+interface Proxied {
+  readonly getDelegate?: () => TracerProvider;
+}
+
+let last:
+  | { readonly provider: TracerProvider; readonly scopeName: string; readonly tracer: Tracer }
+  | undefined;
+
 /** A tracer of the provider that is registered now. To be asked for anew each time: one got before stays silent for ever. */
 export function currentTracer(scopeName: string): Tracer {
-  return registry()?.trace?.getTracer(scopeName) ?? trace.getTracer(scopeName);
+  const registered = registry()?.trace ?? trace.getTracerProvider();
+  const provider = (registered as Proxied).getDelegate?.() ?? registered;
+  if (last?.provider !== provider || last.scopeName !== scopeName) {
+    last = { provider, scopeName, tracer: provider.getTracer(scopeName) };
+  }
+  return last.tracer;
 }
 
 /** The context manager that is registered now. */

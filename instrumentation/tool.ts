@@ -39,7 +39,7 @@ export function toolStart(call: ToolCall): InvocationStart {
       ...fullText(names.ATTR_GEN_AI_TOOL_CALL_ARGUMENTS, call.arguments),
       ...call.attributes,
     },
-    input: { content: call.arguments },
+    input: () => ({ content: call.arguments }),
   };
 }
 

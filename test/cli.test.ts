@@ -192,6 +192,30 @@ describe('the command itself', () => {
     expect(run(['--version'])).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' });
   });
 
+  test('on a Node that is too old it says which one it needs, and that it is no use there', () => {
+    const older = 'Object.defineProperty(process.versions, "node", { value: "22.14.0" })';
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ['--import', `data:text/javascript,${older}`, COMMAND, 'verify'],
+      { encoding: 'utf8' },
+    );
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+    expect(stderr).toMatch(/^sealspan: needs Node 22\.15 or newer, and runs on \S+ \(.+\)\n$/);
+    const { engines } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+    expect(engines.node).toBe('>=22.15');
+  });
+
+  test('without a directory it looks where the service that is configured there writes', () => {
+    const home = newFolder();
+    const { dir } = seal(newLog());
+    writeFileSync(join(home, 'sealspan.yaml'), `dir: ${JSON.stringify(dir)}\n`);
+    const [there, here] = [run(['verify', dir]), run(['verify'], home)];
+    expect(here).toEqual(there);
+    expect(here.stdout).toContain(dir);
+    writeFileSync(join(home, 'sealspan.yaml'), 'dir: [not, a, name]\n');
+    expect(run(['verify'], home)).toMatchObject({ status: 2, stdout: '' });
+  });
+
   test.each(COMMANDS)('%s --help tells its options and an example', (name) => {
     const { status, stdout, stderr } = run([name, '--help']);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
@@ -205,6 +229,7 @@ describe('the command itself', () => {
     [['constructor'], "there is no command 'constructor'"],
     [['verify', '--nonsense'], "Unknown option '--nonsense'"],
     [['verify', 'no-such-folder'], 'no-such-folder is no directory'],
+    [['doctor', 'no-such-folder'], 'no-such-folder is no directory'],
     [['verify', '.', '--trust', 'no-such-file'], 'no-such-file: '],
     [['verify', '.', '--from', 'noon'], "--from: 'noon' is no time such as 2026-11-23T10:00:00Z"],
     [
@@ -258,7 +283,7 @@ function unreadable(dir: string): { readonly dir: string } {
 const NO_INSTANCES = {
   instances: [],
   instanceCounts: { complete: 0, 'complete with declared gaps': 0, incomplete: 0 },
-  dropped: { spans: 0, attributes: 0, events: 0, links: 0 },
+  dropped: { spans: 0, attributes: 0, events: 0, links: 0, cutValues: 0 },
 };
 
 describe('verify', () => {
@@ -402,6 +427,7 @@ instance   ${ORIGIN} 0: complete; no numbers; closed, heard from 2026-11-23T10:0
     const { dir, vkey } = seal(newLog());
     writeFileSync(join(dir, 'verifier'), `${vkey}${'\n'.repeat(4096)}`);
     expect(codes(runJson(['verify', dir]).object)).toContain('key.missing');
+    expect(run(['verify', dir]).stdout).toContain('\ninstances  not judged: ');
   });
 
   test("below a directory called archive only a writer's own directory is a log", () => {
@@ -614,12 +640,11 @@ describe('verify with a trust file', () => {
     expect(run(['verify', log.dir, '--trust', path]).stdout).toContain(
       '\nmissing    loans/test/1: expected by the trust file, not found\n',
     );
-    // With none of them there, nothing was checked.
     expect(runJson(['verify', newFolder(), '--trust', path])).toEqual({
-      status: 4,
+      status: 3,
       object: {
         logs: [],
-        verdict: 'unverifiable',
+        verdict: 'incomplete',
         ...NO_INSTANCES,
         missing: [ORIGIN, 'loans/test/1'],
       },

@@ -378,9 +378,9 @@ describe('the logs', () => {
     const asOf = 'as of 2026-11-23T10:00:00.006Z';
     expect(told).toEqual([
       'key problem: ~/logs/digest.key can be read by others (mode 644); run: chmod 600 ~/logs/digest.key',
-      'log ok: ~/logs/0 is being written',
+      'log skipped: ~/logs/0 is being written; not verified',
       "key ok: ~/logs/0/key.pem is its owner's alone",
-      'log ok: ~/logs/1 has no writer now',
+      'log skipped: ~/logs/1 has no writer now; not verified',
       'key problem: ~/logs/1/key.pem is missing: the log can not be continued without its key',
       `coverage ok: ~/logs/0: hooked were openai 7.57.0, ${asOf}`,
       `coverage problem: ~/logs/0: openai 6.1.0 was not hooked, since it was loaded before sealspan, ${asOf}`,

@@ -304,8 +304,12 @@ describe('refusals', () => {
 
 describe('depth', () => {
   /** A value of so many lists in each other, in an attribute of the span; each list is two messages. */
-  const nested = (listCount: number, around: (any: Uint8Array) => Uint8Array): Uint8Array => {
-    let any: Uint8Array = hex('1001');
+  const nested = (
+    listCount: number,
+    around: (any: Uint8Array) => Uint8Array,
+    innermost: Uint8Array = hex('1001'),
+  ): Uint8Array => {
+    let any = innermost;
     for (let count = 0; count < listCount; count++) any = field(5, field(1, any));
     return around(any);
   };
@@ -331,6 +335,19 @@ describe('depth', () => {
       expect(codeOfRequest(nested(listCount + 1, around))).toBe('otlp.depth');
     },
   );
+
+  test.each([
+    [1, 41, 'accepted'],
+    [2, 40, 'otlp.depth'],
+  ])('counts a short text as any other value: %d maps, %d lists, %s', (maps, lists, code) => {
+    const texts = [field(1, Buffer.from('text')), field(1, Buffer.from('x'.repeat(200)))];
+    for (const text of texts) {
+      let any: Uint8Array = text;
+      const inMap = () => field(6, field(1, join(field(1, Buffer.from('key')), field(2, any))));
+      for (let count = 0; count < maps; count++) any = inMap();
+      expect(codeOfRequest(nested(lists, inSpan, any))).toBe(code);
+    }
+  });
 
   test('without bound ends in a coded error, not in the end of the stack', () => {
     expect(codeOfRequest(nested(2_000, inSpan))).toBe('otlp.depth');

@@ -6,7 +6,6 @@ import { describe, expect, test } from 'vitest';
 import { encodeBase64, latin1 } from '../exporter/log/bytes.ts';
 import {
   encodeHeader,
-  equalSources,
   headerEnd,
   isOrigin,
   parseHeader,
@@ -300,25 +299,6 @@ describe('origins', () => {
     ['\u00e4', false],
   ])('%j: %s', (text, valid) => {
     expect(isOrigin(text)).toBe(valid);
-  });
-});
-
-describe('equal sources', () => {
-  const base: RecordSource = { kind: 'direct', principal: hashOf(1), policy: 'verbatim' };
-  test.each<[string, Partial<RecordSource>, boolean]>([
-    ['the same', {}, true],
-    ['a copy of the principal', { principal: hashOf(1) }, true],
-    ['another kind', { kind: 'collector' }, false],
-    ['another principal', { principal: hashOf(2) }, false],
-    ['no principal', { principal: undefined }, false],
-    ['another policy', { policy: 'redacted' }, false],
-  ])('%s', (_name, change, equal) => {
-    expect(equalSources(base, { ...base, ...change })).toBe(equal);
-    expect(equalSources({ ...base, ...change }, base)).toBe(equal);
-  });
-
-  test('two of nobody', () => {
-    expect(equalSources(WRITER_SOURCE, { ...WRITER_SOURCE })).toBe(true);
   });
 });
 

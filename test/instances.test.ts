@@ -11,7 +11,8 @@ import { describe, expect, test } from 'vitest';
 import { decodeBase64 } from '../exporter/log/bytes.ts';
 import type { RecordHeader } from '../exporter/log/header.ts';
 import { NUMBER_RANGE_COUNT_MAX } from '../exporter/log/limits.ts';
-import { type VerifiedRecord, verifyLog } from '../exporter/log/verify.ts';
+import type { VerifiedRecord } from '../exporter/log/record.ts';
+import { verifyLog } from '../exporter/log/verify.ts';
 import {
   INSTANCE_LISTED_COUNT,
   type InstanceReport,
@@ -20,6 +21,7 @@ import {
   type TimeRange,
 } from '../exporter/node/instances.ts';
 import { nodePrimitives } from '../exporter/node/keys.ts';
+import { tallyOf } from '../exporter/node/tally.ts';
 import {
   beat,
   INSTANCE_VECTOR_DIRECTORY,
@@ -27,6 +29,7 @@ import {
   makeInstanceVectors,
   sent,
   sentCall,
+  spanId,
   timeOf,
 } from '../scripts/instance-vectors.ts';
 import {
@@ -80,7 +83,7 @@ async function judge(
       .filter(([path]) => path.startsWith('segments/'))
       .map(([path, bytes]) => ({ name: path.slice('segments/'.length), bytes }));
     const trust = { origin: undefined, verifiers: [], selfAttested: false, minimumHead: undefined };
-    const onRecord = (record: VerifiedRecord) => instances.take(record);
+    const onRecord = (record: VerifiedRecord) => instances.take(tallyOf(record));
     const log = { segments, checkpoints: [], trust, live, nowMs, onRecord };
     await verifyLog(log, nodePrimitives);
     instances.endLog(live, nowMs);
@@ -132,6 +135,9 @@ describe('random logs', () => {
   const state = fc.constantFrom('running', 'closed');
   const entry = fc.oneof(
     fc.tuple(name, number).map(([instance, at]) => sentCall(instance, at)),
+    fc
+      .tuple(fc.constantFrom('a', ''), number, fc.constantFrom(7, 8, 0))
+      .map(([instance, at, byte]) => sentCall(instance, at, spanId(byte))),
     fc
       .tuple(name, number, open, state, fc.integer({ min: 500, max: 5000 }), number)
       .map(([instance, highest, ranges, how, intervalMs, at]) =>
@@ -236,6 +242,7 @@ test('of a log that begins behind its record 0, only what was started later is d
       header: { log: 'a', index, kind: 'traces', sealed: timeOf(index), source: GATEWAY.source },
       entries,
       events: [],
+      numbers: [],
     }) as unknown as VerifiedRecord;
   const missingFrom = (first: number): string[] => {
     const instances = new Instances();
@@ -245,7 +252,7 @@ test('of a log that begins behind its record 0, only what was started later is d
       record(first + 2, sentCall('a', 12), sentCall('b', 9)),
       record(first + 3, beat('a', 13, { state: 'closed' })),
     ];
-    for (const one of records) instances.take(one);
+    for (const one of records) instances.take(tallyOf(one));
     instances.endLog(true, START_MS + 1_000_000);
     const { instances: found } = instances.report();
     return found.map(({ instance, missing }) => `${instance} ${missing.ranges}`).sort();
@@ -260,12 +267,16 @@ describe('a sender that would fill the memory', () => {
       header: { log: 'a', index: 0, kind: 'traces', sealed: timeOf(0), source: GATEWAY.source },
       entries,
       events: [],
+      numbers: [],
     }) as unknown as VerifiedRecord;
 
   test('scatters its numbers: followed up to a bound, and then told of', () => {
     const instances = new Instances();
     const numbers = Array.from({ length: NUMBER_RANGE_COUNT_MAX + 1 }, (_, at) => 2 * at + 1);
-    instances.take(record(numbers.map((at) => sentCall('a', at))));
+    // In two: one record holds no more entries than that bound.
+    for (const part of [numbers.slice(0, 100), numbers.slice(100)]) {
+      instances.take(tallyOf(record(part.map((at) => sentCall('a', at)))));
+    }
     instances.endLog(false, START_MS);
     expect(instances.report()).toMatchObject({
       senders: 'incomplete',
@@ -276,7 +287,7 @@ describe('a sender that would fill the memory', () => {
   test('takes a name for each call: the first are followed, and that there are more is told', () => {
     const instances = new Instances();
     for (let at = 0; at <= SENDER_COUNT_MAX; at++) {
-      instances.take(record([beat(`i-${at}`, 1, { state: 'closed' })]));
+      instances.take(tallyOf(record([beat(`i-${at}`, 1, { state: 'closed' })])));
     }
     instances.endLog(false, START_MS);
     const { counts, senders, instances: listed } = instances.report();

@@ -281,9 +281,9 @@ describe('a legal hold', () => {
   test('keeps everything, here and there, until it is released', async () => {
     await live(20);
     const log = join(dir, '0');
-    expect(await hold(place)).toEqual({
-      logs: [{ dir: log, isLive: false, holds: [], pending: [place] }],
-    });
+    const asked = { logs: [{ dir: log, isLive: false, holds: [], pending: [place] }] };
+    expect(await hold(place)).toEqual(asked);
+    expect(await hold(place)).toEqual(asked);
     await live(20);
     await live(20);
     expect(await hold(undefined)).toEqual({
@@ -293,12 +293,15 @@ describe('a legal hold', () => {
     expect(held()).toEqual(held().map(() => true));
     expect(await verifyStored(trustFile())).toMatchObject({ status: 0, codes: [], entries: 60 });
 
+    expect(await hold(place)).toMatchObject({ logs: [{ holds: ['case-7'], pending: [] }] });
     await hold(release);
+    await expect(hold(release)).rejects.toThrow("no hold 'case-7' is on");
     await live(0);
     await live(0);
     expect(firsts()[0]).toBeGreaterThan(0);
     expect(held()).toEqual(held().map(() => false));
     expect(await hold(undefined)).toMatchObject({ logs: [{ holds: [], pending: [] }] });
+    await expect(hold(release)).rejects.toThrow("no hold 'case-7' is on");
     expect(await verifyStored(trustFile())).toMatchObject({ status: 0, codes: [], entries: 60 });
   });
 

@@ -4,12 +4,12 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { splitPayload } from '../exporter/log/entries.ts';
-import { encodeHeader } from '../exporter/log/header.ts';
+import { encodeHeader, type RecordSource, WRITER_SOURCE } from '../exporter/log/header.ts';
 import { leafHash, NO_LINK, rootOf } from '../exporter/log/merkle.ts';
 import { readFrame } from '../exporter/log/segment.ts';
 import { checkStoredFrame } from '../exporter/log/stored.ts';
 import { nodePrimitives, sha256 } from '../exporter/node/keys.ts';
-import { encodeRecord } from '../exporter/node/record.ts';
+import { encodeRecord, equalSources } from '../exporter/node/record.ts';
 import { IN_PROCESS, spanEntries } from './support/small-log.ts';
 
 const PLACE = {
@@ -51,5 +51,28 @@ describe.each<[what: string, entries: readonly Uint8Array[]]>([
     expect(splitPayload(inflated, 'traces').map((entry) => Buffer.from(entry))).toEqual(
       entries.map((entry) => Buffer.from(entry)),
     );
+  });
+});
+
+describe('equal sources', () => {
+  const base: RecordSource = {
+    kind: 'direct',
+    principal: new Uint8Array(32).fill(1),
+    policy: 'verbatim',
+  };
+  test.each<[string, Partial<RecordSource>, boolean]>([
+    ['the same', {}, true],
+    ['a copy of the principal', { principal: new Uint8Array(32).fill(1) }, true],
+    ['another kind', { kind: 'collector' }, false],
+    ['another principal', { principal: new Uint8Array(32).fill(2) }, false],
+    ['no principal', { principal: undefined }, false],
+    ['another policy', { policy: 'redacted' }, false],
+  ])('%s', (_name, change, equal) => {
+    expect(equalSources(base, { ...base, ...change })).toBe(equal);
+    expect(equalSources({ ...base, ...change }, base)).toBe(equal);
+  });
+
+  test('two of nobody', () => {
+    expect(equalSources(WRITER_SOURCE, { ...WRITER_SOURCE })).toBe(true);
   });
 });

@@ -7,12 +7,13 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { splitRequest } from '../exporter/log/entries.ts';
 import { sequenceOf } from '../exporter/log/numbers.ts';
-import type { VerifiedRecord } from '../exporter/log/verify.ts';
+import type { VerifiedRecord } from '../exporter/log/record.ts';
 import { claimsOf } from '../exporter/node/beats.ts';
 import { type InstanceReport, Instances } from '../exporter/node/instances.ts';
 import { encodeTracesCounted } from '../exporter/node/otlp-writer.ts';
 import { openRemote, type Remote } from '../exporter/node/remote.ts';
 import type { ReadableSpanLike } from '../exporter/node/sdk-shapes.ts';
+import { tallyOf } from '../exporter/node/tally.ts';
 import { GATEWAY, START_MS } from '../scripts/vectors.ts';
 import {
   type InMemoryExporter,
@@ -59,11 +60,13 @@ const claimed = (app: Application) =>
 function judged(spans: readonly ReadableSpanLike[]): InstanceReport | undefined {
   const instances = new Instances();
   const sealed = new Date(START_MS).toISOString();
-  instances.take({
+  const record = {
     header: { log: 'gateway', kind: 'traces', sealed, source: GATEWAY.source },
     entries: spans.map(entryOf),
     events: [],
-  } as unknown as VerifiedRecord);
+    numbers: [],
+  } as unknown as VerifiedRecord;
+  instances.take(tallyOf(record));
   instances.endLog(false, START_MS);
   return instances.report().instances[0];
 }

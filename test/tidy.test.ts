@@ -14,6 +14,7 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['instrumentation/targets/bedrock-answer.ts', 'sdks/bedrock.test'],
   ['instrumentation/targets/langchain-answer.ts', 'sdks/langchain.test'],
   ['instrumentation/targets/vercel-ai-answer.ts', 'sdks/vercel-ai.test'],
+  ['exporter/node/checking-thread.ts', 'checkers.test'],
   [
     'exporter/node/content-judge.ts',
     'content-policy.test: names, rules, and keys as nobody writes them',
@@ -76,6 +77,7 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['exporter/node/index.ts', 'package.test loads every entry point'],
   ['exporter/node/members.ts', 'handover.test: the other side of the same'],
   ['exporter/cli/main.ts', 'cli.test runs it'],
+  ['exporter/cli/commands.ts', 'cli.test runs it'],
   ['exporter/cli/show.ts', 'cli.test'],
   ['exporter/cli/indexed.ts', 'log-index.test: every lie of an index'],
   ['exporter/cli/keygen.ts', 'cli.test'],

@@ -8,9 +8,10 @@ import { encodeHeader, type RecordHeader, WRITER_SOURCE } from '../exporter/log/
 import { NUMBER_RANGE_COUNT_MAX } from '../exporter/log/limits.ts';
 import { leafHash, NO_LINK, rootOf, Tree } from '../exporter/log/merkle.ts';
 import { encodeCheckpointText, encodeNote, type Head } from '../exporter/log/note.ts';
+import type { Primitives } from '../exporter/log/record.ts';
 import type { Report } from '../exporter/log/report.ts';
 import { readFrames, segmentName } from '../exporter/log/segment.ts';
-import type { NamedBytes, Primitives } from '../exporter/log/verify.ts';
+import type { NamedBytes } from '../exporter/log/verify.ts';
 import { nodePrimitives, type Signer, sha256 } from '../exporter/node/keys.ts';
 import {
   COLLECTOR,

@@ -4,8 +4,8 @@
  * words. Judges no numbers itself; those are `exporter/node/instances.ts`'s.
  */
 import { FINDING_COUNT_MAX } from '../log/limits.ts';
+import type { CheckedRecord } from '../log/record.ts';
 import { VERDICT_OF, type Verdict } from '../log/report.ts';
-import type { VerifiedRecord } from '../log/verify.ts';
 import type { Dropped } from '../node/dropped.ts';
 import type { InstanceReport, InstancesReport, TimeRange } from '../node/instances.ts';
 import { shown, type Terminal } from './terminal.ts';
@@ -29,7 +29,7 @@ export class RangeOfLog {
     this.#range = range;
   }
 
-  take({ header: { index, sealed } }: VerifiedRecord): void {
+  take({ header: { index, sealed } }: CheckedRecord): void {
     const { from, to } = this.#range;
     this.#isLastIn = to === undefined || sealed <= to;
     if (!this.#isLastIn || (from !== undefined && sealed < from)) return;
@@ -94,10 +94,12 @@ export function printInstances(
 
 /** What SDKs dropped of the sealed spans; nothing where that is nothing. */
 export function printDropped(dropped: Dropped, terminal: Terminal): void {
-  const { spans, attributes, events, links } = dropped;
+  const { spans, attributes, events, links, cutValues } = dropped;
   if (spans === 0) return;
   const what = `${attributes} attributes, ${events} events, ${links} links`;
-  terminal.data(`dropped    ${what} of ${spans} spans, by the limits of their SDKs, as these say`);
+  terminal.data(
+    `dropped    ${what}, and up to ${cutValues} texts cut, of ${spans} spans, by the limits of their SDKs`,
+  );
 }
 
 function nameOf({ instance, service, log }: InstanceReport): string {

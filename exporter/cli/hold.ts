@@ -10,7 +10,7 @@ import { nodeFiles } from '../node/files.ts';
 import { type HoldRequest, holdsIn, pendingHolds, requestHold } from '../node/holds.ts';
 import { sealedEvents } from '../node/place.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
-import { findLogsAloud, isLive } from './verify.ts';
+import { findLogsAloud, isLive, type LogPlace } from './verify.ts';
 
 export interface HoldOptions {
   readonly dir: string;
@@ -37,20 +37,36 @@ export async function runHold(
   // A copy has no writer to ask: only a writer's own directory holds `signing`.
   const places = findLogsAloud(dir, terminal).filter((log) => existsSync(join(log.dir, 'signing')));
   if (places.length === 0) throw new ConfigError(`${dir}: no log of a writer is in or below it`);
-  const logs: HeldLog[] = [];
-  for (const place of places) {
-    if (request !== undefined) requestHold(nodeFiles, place.dir, request, Date.now());
-    const { holds } = await sealedEvents(place.dir);
-    logs.push({
-      dir: place.dir,
-      isLive: isLive(place.dir),
-      holds: [...holdsIn(holds)],
-      pending: pendingHolds(nodeFiles, place.dir),
-    });
+  let logs = await heldLogs(places);
+  if (request !== undefined) {
+    // One that is on is not placed again, and one that is not on can not be released.
+    const asked = logs.filter((log) => isOn(log, request.id) !== (request.action === 'placed'));
+    if (asked.length === 0 && request.action === 'released') {
+      throw new ConfigError(`--id: no hold '${request.id}' is on in or below ${dir}`);
+    }
+    for (const log of asked) requestHold(nodeFiles, log.dir, request, Date.now());
+    logs = await heldLogs(places);
   }
   if (isJson) terminal.data(shownJson({ logs }));
   else for (const log of logs) tell(log, terminal);
   return 0;
+}
+
+function heldLogs(places: readonly LogPlace[]): Promise<HeldLog[]> {
+  return Promise.all(
+    places.map(async ({ dir }) => ({
+      dir,
+      isLive: isLive(dir),
+      holds: [...holdsIn((await sealedEvents(dir)).holds)],
+      pending: pendingHolds(nodeFiles, dir),
+    })),
+  );
+}
+
+/** Whether a hold is on, or will be once its writer has done what it was asked for. */
+function isOn({ holds, pending }: HeldLog, id: string): boolean {
+  const last = pending.findLast((request) => request.id === id);
+  return last === undefined ? holds.includes(id) : last.action === 'placed';
 }
 
 function tell({ dir, isLive: isRunning, holds, pending }: HeldLog, terminal: Terminal): void {

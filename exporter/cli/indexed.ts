@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { LogError } from '../log/errors.ts';
 import { verifyConsistency, verifyInclusion } from '../log/merkle.ts';
 import { type Checkpoint, type Head, judgeNote, parseCheckpoint } from '../log/note.ts';
-import { type VerifiedRecord, verifyRecord } from '../log/verify.ts';
+import { type VerifiedRecord, verifyRecord } from '../log/record.ts';
 import { nodeFiles } from '../node/files.ts';
 import { nodePrimitives, sha256 } from '../node/keys.ts';
 import { isOfFiles, type LogIndex, openLogIndex } from '../node/log-index.ts';
@@ -118,9 +118,8 @@ async function lookUp(
   for (const number of found) {
     const frame = await index.read(number);
     if (frame === undefined) throw new Misfit(`record ${number} is not where it should be`);
-    const record = await verifyRecord(frame, nodePrimitives).catch((error: unknown) => {
-      throw new Misfit(`record ${number}: ${causeOf(error)}`);
-    });
+    const record = await verifyRecord(frame, nodePrimitives);
+    if ('code' in record) throw new Misfit(`record ${number}: ${record.message}`);
     const { log, index: own } = record.header;
     const path = index.tree.inclusionPath(number, head.size);
     const isIncluded = verifyInclusion(sha256, record.leaf, number, head.size, path, head.root);

@@ -4,8 +4,8 @@
  * nothing does. Changes neither. Can not tell what the backend threw away by age from what it never got: ask about a range.
  */
 import { encodeBase64 } from '../log/bytes.ts';
+import type { VerifiedRecord } from '../log/record.ts';
 import type { Verdict } from '../log/report.ts';
-import type { VerifiedRecord } from '../log/verify.ts';
 import { ConfigError } from '../node/config.ts';
 import type { TimeRange } from '../node/instances.ts';
 import { BackendError, type BackendReader, type BackendSpan } from './backend-reader.ts';
@@ -17,8 +17,9 @@ import {
   EXIT_OF,
   findLogsAloud,
   joinVerdicts,
+  readable,
   verdictText,
-  verifyReadable,
+  verifyDirectory,
 } from './verify.ts';
 
 export interface ReconcileOptions {
@@ -89,7 +90,9 @@ export async function runReconcile(
   const verdicts: Verdict[] = [];
   const places = findLogsAloud(options.dir, terminal);
   for (const { dir } of places) {
-    const { report } = await verifyReadable(dir, trust, (record) => log.take(record));
+    const { report } = await readable(dir, trust, () =>
+      verifyDirectory(dir, trust, (record) => log.take(record)),
+    );
     verdicts.push(report.verdict);
   }
   const verdict = joinVerdicts(verdicts);

@@ -9,14 +9,21 @@ import { join } from 'node:path';
 import { normalise } from '../../semconv/index.ts';
 import { encodeBase64 } from '../log/bytes.ts';
 import type { SourceKind } from '../log/header.ts';
+import type { VerifiedRecord } from '../log/record.ts';
 import type { Verdict } from '../log/report.ts';
-import type { VerifiedRecord } from '../log/verify.ts';
 import { groupCalls } from './calls.ts';
 import { findIndexed, type IndexedTrace } from './indexed.ts';
 import { readSpan, type ShownSpan } from './span.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile, type TrustFile } from './trust.ts';
-import { EXIT_IO, EXIT_OF, findLogsAloud, joinVerdicts, verifyReadable } from './verify.ts';
+import {
+  EXIT_IO,
+  EXIT_OF,
+  findLogsAloud,
+  joinVerdicts,
+  readable,
+  verifyDirectory,
+} from './verify.ts';
 
 export interface ShowOptions {
   readonly dir: string;
@@ -68,8 +75,8 @@ export async function runShow(options: ShowOptions, terminal: Terminal): Promise
       );
       continue;
     }
-    const { report, isRead } = await verifyReadable(dir, trust, (record) =>
-      take(record, options.traceId, spans),
+    const { report, isRead } = await readable(dir, trust, () =>
+      verifyDirectory(dir, trust, (record) => take(record, options.traceId, spans)),
     );
     verdicts.push(report.verdict);
     if (isRead) readCount++;

@@ -8,6 +8,7 @@ import type { S3Place } from '../node/archive-config.ts';
 import { ARCHIVE_PREFIX, isBucketName } from '../node/archive-config.ts';
 import type { ArchiveReport } from '../node/archive-report.ts';
 import { findArchivedLogs, verifyArchivedLog } from '../node/archive-verify.ts';
+import { openCheckers } from '../node/checkers.ts';
 import { ConfigError } from '../node/config.ts';
 import { S3Store } from '../node/s3-store.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
@@ -43,6 +44,8 @@ export function placeOf({ url, region, endpoint, pathStyle }: ArchiveAddress): S
 
 export interface VerifyArchiveOptions extends ArchiveAddress {
   readonly trustPath: string | undefined;
+  /** As in {@link VerifyOptions}. */
+  readonly threadCount?: number;
   readonly isJson: boolean;
 }
 
@@ -55,6 +58,7 @@ export async function runVerifyArchive(
 ): Promise<number> {
   const trust = options.trustPath === undefined ? undefined : openTrustFile(options.trustPath);
   const store = await S3Store.open(placeOf(options));
+  const checkers = openCheckers(options.threadCount ?? 1);
   try {
     const { origins, foreign } = await findArchivedLogs(store);
     const reports: ArchiveReport[] = [];
@@ -72,6 +76,7 @@ export async function runVerifyArchive(
         },
         wanted: trust?.lock ?? WANTED_LOCK_DEFAULT,
         nowMs: Date.now(),
+        checkers,
         onProgress: ({ segmentCount, recordCount, byteLength }) => {
           const read = `${segmentCount} segments, ${recordCount} records, ${Math.round(byteLength / MEGABYTE)} MB`;
           terminal.progress(`${shown(origin)}: ${read}`);
@@ -85,6 +90,7 @@ export async function runVerifyArchive(
     const verdict = tell(options, terminal, { reports, foreign, expected });
     return rememberAll(trust, heads, verdict, terminal);
   } finally {
+    checkers.close();
     store.close();
   }
 }
@@ -101,8 +107,7 @@ function tell(options: VerifyArchiveOptions, terminal: Terminal, outcome: Outcom
   const found = new Set(reports.map(({ log }) => log));
   const missing = expected?.filter((origin) => !found.has(origin)) ?? [];
   const verdicts: Verdict[] = reports.map(({ verdict }) => verdict);
-  if (verdicts.length > 0 && (missing.length > 0 || foreign.length > 0))
-    verdicts.push('incomplete');
+  if (missing.length > 0 || (reports.length > 0 && foreign.length > 0)) verdicts.push('incomplete');
   const verdict = joinVerdicts(verdicts);
   const population =
     expected === undefined

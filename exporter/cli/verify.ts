@@ -8,8 +8,11 @@ import { join } from 'node:path';
 import { decodeBase64 } from '../log/bytes.ts';
 import { LogError } from '../log/errors.ts';
 import { type Head, parseCheckpoint, parseVerifier, type Verifier } from '../log/note.ts';
+import type { VerifiedRecord } from '../log/record.ts';
 import type { Report, Verdict } from '../log/report.ts';
-import { type VerifiedRecord, verifyLog } from '../log/verify.ts';
+import type { Frame } from '../log/segment.ts';
+import { verifyLog, verifyLogBy } from '../log/verify.ts';
+import { beginAhead, type Checkers, openCheckers } from '../node/checkers.ts';
 import { ConfigError } from '../node/config.ts';
 import { DroppedCounts } from '../node/dropped.ts';
 import { nodeFiles } from '../node/files.ts';
@@ -24,6 +27,7 @@ import {
 } from '../node/log-reader.ts';
 import { causeOf } from '../node/otlp-config.ts';
 import { NOTHING_PRUNED, readPruned } from '../node/prune.ts';
+import type { TalliedRecord } from '../node/tally.ts';
 import { printDropped, printInstances, RangeOfLog } from './completeness.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile, type TrustedLog, type TrustFile } from './trust.ts';
@@ -94,7 +98,7 @@ export function findLogs(
 
 const DEPTH_MAX = 6;
 
-function isDirectory(path: string): boolean {
+export function isDirectory(path: string): boolean {
   try {
     return statSync(path).isDirectory();
   } catch {
@@ -149,6 +153,33 @@ export async function verifyDirectory(
   trust: TrustFile | undefined,
   onRecord?: (record: VerifiedRecord) => void,
 ): Promise<Report> {
+  const log = await openLog(dir, trust);
+  const segments = readSegmentFiles(dir, log.removed.size);
+  return verifyLog(
+    { ...log, segments, ...(onRecord === undefined ? {} : { onRecord }) },
+    nodePrimitives,
+  );
+}
+
+/** The same on the threads of `checkers`; `onRecord` sees what readers of whole logs ask of the entries. */
+export async function tallyDirectory(
+  dir: string,
+  trust: TrustFile | undefined,
+  checkers: Checkers,
+  onRecord: (record: TalliedRecord) => void,
+): Promise<Report> {
+  const log = await openLog(dir, trust);
+  const segments = beginAhead(checkers, readSegmentFiles(dir, log.removed.size));
+  const check = (frame: Frame) => checkers.check(frame);
+  try {
+    return await verifyLogBy(check, { ...log, segments, onRecord }, nodePrimitives);
+  } finally {
+    checkers.forget();
+  }
+}
+
+/** All that is said of a log beside its segments. */
+async function openLog(dir: string, trust: TrustFile | undefined) {
   const live = isLive(dir);
   // The checkpoint first: what a running writer adds meanwhile is then behind it, never in front.
   const checkpoints = await readCheckpointFiles(dir);
@@ -162,25 +193,19 @@ export async function verifyDirectory(
     known = trust.logs.find((log) => log.origin === origin);
     verifier = known?.verifier;
   }
-  // Damaged, it stands for nothing: what is missing is then found missing.
-  const removed = readPruned(nodeFiles, dir) ?? NOTHING_PRUNED;
-  return verifyLog(
-    {
-      removed,
-      segments: readSegmentFiles(dir, removed.size),
-      checkpoints,
-      trust: {
-        origin: known?.origin,
-        verifiers: verifier === undefined ? [] : [verifier],
-        selfAttested: trust === undefined,
-        minimumHead: known?.head,
-      },
-      live,
-      nowMs: Date.now(),
-      ...(onRecord === undefined ? {} : { onRecord }),
+  return {
+    // Damaged, it stands for nothing: what is missing is then found missing.
+    removed: readPruned(nodeFiles, dir) ?? NOTHING_PRUNED,
+    checkpoints,
+    trust: {
+      origin: known?.origin,
+      verifiers: verifier === undefined ? [] : [verifier],
+      selfAttested: trust === undefined,
+      minimumHead: known?.head,
     },
-    nodePrimitives,
-  );
+    live,
+    nowMs: Date.now(),
+  };
 }
 
 /** A finding of the log, or of the disk that it lies on. */
@@ -219,14 +244,14 @@ function unreadableReport(dir: string, error: unknown, isSelfAttested: boolean):
   };
 }
 
-/** As {@link verifyDirectory}; what the file system refuses is said in the report, so that other logs get theirs. */
-export async function verifyReadable(
+/** Verifies a log; what the file system refuses is said in the report, so that other logs get theirs. */
+export async function readable(
   dir: string,
   trust: TrustFile | undefined,
-  onRecord: (record: VerifiedRecord) => void,
+  verify: () => Promise<Report>,
 ): Promise<{ readonly report: ShownReport; readonly isRead: boolean }> {
   try {
-    return { report: await verifyDirectory(dir, trust, onRecord), isRead: true };
+    return { report: await verify(), isRead: true };
   } catch (error) {
     // Only what the system says of its files: anything else is a fault of ours, and ends the command.
     if (!(error instanceof Error && 'syscall' in error)) throw error;
@@ -275,6 +300,8 @@ export interface VerifyOptions {
   readonly trustPath: string | undefined;
   /** Of what was sealed when completeness is asked about; integrity is always that of all. */
   readonly range: TimeRange;
+  /** Threads that records are checked on; with 1, the default, here. */
+  readonly threadCount?: number;
   readonly isJson: boolean;
 }
 
@@ -287,24 +314,32 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
   const instances = new Instances(options.range);
   const dropped = new DroppedCounts();
   let readCount = 0;
-  for (const { dir } of places) {
-    const inRange = new RangeOfLog(options.range);
-    let records = 0;
-    const { report, isRead } = await verifyReadable(dir, trust, (record) => {
-      instances.take(record);
-      dropped.take(record);
-      inRange.take(record);
-      if (++records % 100 === 0) terminal.progress(`${shown(dir)}: ${records} records`);
-    });
-    instances.endLog(isRead && isLive(dir), Date.now());
-    if (isRead) readCount++;
-    reports.push({ dir, report: { ...report, ...inRange.judge(report) } });
-    // An incomplete log is intact: its end may be held against the next one as well (FORMAT.md, "Trust file").
-    const isIntact = report.verdict === 'valid' || report.verdict === 'incomplete';
-    if (isIntact && report.size > 0) {
-      const head = { size: report.size, root: decodeBase64(report.root) };
-      heads.push({ origin: report.log, head });
+  const checkers = openCheckers(options.threadCount ?? 1);
+  try {
+    for (const { dir } of places) {
+      const inRange = new RangeOfLog(options.range);
+      let records = 0;
+      const tally = (record: TalliedRecord): void => {
+        instances.take(record);
+        dropped.add(record.dropped);
+        inRange.take(record);
+        if (++records % 100 === 0) terminal.progress(`${shown(dir)}: ${records} records`);
+      };
+      const { report, isRead } = await readable(dir, trust, () =>
+        tallyDirectory(dir, trust, checkers, tally),
+      );
+      instances.endLog(isRead && isLive(dir), Date.now());
+      if (isRead) readCount++;
+      reports.push({ dir, report: { ...report, ...inRange.judge(report) } });
+      // An incomplete log is intact: its end may be held against the next one as well (FORMAT.md, "Trust file").
+      const isIntact = report.verdict === 'valid' || report.verdict === 'incomplete';
+      if (isIntact && report.size > 0) {
+        const head = { size: report.size, root: decodeBase64(report.root) };
+        heads.push({ origin: report.log, head });
+      }
     }
+  } finally {
+    checkers.close();
   }
   const completeness = instances.report();
   const found = new Set(reports.map(({ report }) => report.log));
@@ -317,8 +352,8 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
   // Of a time in which no log was written, nothing was checked.
   const isOutside = isRanged && !reports.some(({ report }) => overlaps(report, options.range));
   if (isOutside) verdicts.push('unverifiable');
-  const foundVerdict = joinVerdicts(verdicts);
-  const verdict = missing.length > 0 ? joinVerdicts([foundVerdict, 'incomplete']) : foundVerdict;
+  if (missing.length > 0) verdicts.push('incomplete');
+  const verdict = joinVerdicts(verdicts);
   const population =
     trust === undefined
       ? 'not checked: no list of expected logs was given'
@@ -340,7 +375,11 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
     for (const origin of missing)
       terminal.data(`missing    ${shown(origin)}: expected by the trust file, not found`);
     if (isOutside) terminal.data('range      no log that was found was written in it');
-    printInstances(completeness, options.range, terminal);
+    // Numbers that no log vouches for anybody could have written.
+    const isVouched = reports.some(({ report }) => report.verdict !== 'unverifiable');
+    if (reports.length > 0 && !isVouched)
+      terminal.data('instances  not judged: no log that they are in could be verified');
+    else printInstances(completeness, options.range, terminal);
     printDropped(dropped.counts, terminal);
     if (whole.length !== 1 || verdict !== whole[0]?.verdict)
       terminal.data(`verdict    ${verdictText(verdict, terminal)} (${whole.length} logs)`);

@@ -89,9 +89,34 @@ function checkFields(cursor: FieldCursor, type: MessageType, depth: number): voi
 
 /** The message that a cursor stands on; what the cursor says of that field is gone then. */
 function checkNested(cursor: FieldCursor, type: MessageType, depth: number): void {
+  if (type === KEY_VALUE && depth < MESSAGE_DEPTH_MAX && isShortText(cursor)) return;
   const around = cursor.enter();
   checkFields(cursor, type, depth);
   cursor.leave(around);
+}
+
+const KEY_TAG = 0x0a;
+const VALUE_TAG = 0x12;
+const STRING_TAG = 0x0a;
+
+/**
+ * True for a key and a text of less than 128 bytes each, in their order and nothing else: what most attributes are, and
+ * what a cursor could find no fault with. Three steps of it less for each are a third of the time of a walk.
+ */
+function isShortText({ bytes, valueStart: key, valueEnd: end }: FieldCursor): boolean {
+  const keyLength = bytes[key + 1]!;
+  const value = key + 2 + keyLength;
+  const text = value + 4;
+  return (
+    text <= end &&
+    end - text < 126 &&
+    keyLength < 128 &&
+    bytes[key] === KEY_TAG &&
+    bytes[value] === VALUE_TAG &&
+    bytes[value + 1] === end - value - 2 &&
+    bytes[value + 2] === STRING_TAG &&
+    bytes[value + 3] === end - text
+  );
 }
 
 /** Entries share buffers of about this size: one for each costs more than all else that is done to a small span. */
@@ -103,6 +128,28 @@ interface Container {
   readonly keptByteLength: number;
   /** Flat pairs of value start and value end. */
   readonly children: readonly number[];
+}
+
+/** A field that stands beside the children of a container: which of the known ones were seen, now with it. */
+function checkBeside(
+  cursor: FieldCursor,
+  seen: number,
+  context: MessageType,
+  depth: number,
+): number {
+  const { number, wireType } = cursor;
+  if (number === RETIRED_FIELD) {
+    cursor.refuse('otlp.field-number', 'otlp: field number 1000 is retired');
+  }
+  if (number > SCHEMA_URL_FIELD) return seen;
+  if (wireType !== LEN) {
+    cursor.refuse('otlp.wire-type', `otlp: field ${number}: wire type ${wireType}`);
+  }
+  // protobufjs keeps the last of two resources, Python merges them: what a span's resource is must not depend on it.
+  const bit = 1 << number;
+  if ((seen & bit) !== 0) cursor.refuse('otlp.repeated', `otlp: field ${number} stands twice`);
+  if (number === CONTEXT_FIELD) checkNested(cursor, context, depth);
+  return seen | bit;
 }
 
 function readContainer(
@@ -118,30 +165,13 @@ function readContainer(
   let seen = 0;
   const cursor = new FieldCursor(bytes, start, end);
   while (cursor.next()) {
-    if (cursor.number === RETIRED_FIELD) {
-      cursor.refuse('otlp.field-number', 'otlp: field number 1000 is retired');
+    if (cursor.number === CHILD_FIELD && cursor.wireType === LEN) {
+      children.push(cursor.valueStart, cursor.valueEnd);
+    } else {
+      kept.push(bytes.subarray(cursor.tagStart, cursor.valueEnd));
+      keptByteLength += cursor.valueEnd - cursor.tagStart;
+      seen = checkBeside(cursor, seen, context, depth);
     }
-    if (cursor.number <= SCHEMA_URL_FIELD) {
-      if (cursor.wireType !== LEN) {
-        cursor.refuse(
-          'otlp.wire-type',
-          `otlp: field ${cursor.number}: wire type ${cursor.wireType}`,
-        );
-      }
-      if (cursor.number === CHILD_FIELD) {
-        children.push(cursor.valueStart, cursor.valueEnd);
-        continue;
-      }
-      // protobufjs keeps the last of two resources, Python merges them: what a span's resource is must not depend on it.
-      const bit = 1 << cursor.number;
-      if ((seen & bit) !== 0) {
-        cursor.refuse('otlp.repeated', `otlp: field ${cursor.number} stands twice`);
-      }
-      seen |= bit;
-    }
-    kept.push(bytes.subarray(cursor.tagStart, cursor.valueEnd));
-    keptByteLength += cursor.valueEnd - cursor.tagStart;
-    if (cursor.number === CONTEXT_FIELD) checkNested(cursor, context, depth);
   }
   return { kept, keptByteLength, children };
 }
@@ -260,18 +290,7 @@ export function itemOf(entry: Uint8Array, kind: PayloadKind): ItemRange {
         continue;
       }
       if (level === 0) cursor.refuse('otlp.top-level-field', 'entry: a foreign top-level field');
-      if (cursor.number === RETIRED_FIELD) {
-        cursor.refuse('otlp.field-number', 'otlp: field number 1000 is retired');
-      }
-      if (cursor.number > SCHEMA_URL_FIELD) continue;
-      const bit = 1 << cursor.number;
-      if (cursor.wireType !== LEN)
-        cursor.refuse('otlp.wire-type', 'entry: a field has the wrong wire type');
-      if ((seen & bit) !== 0)
-        cursor.refuse('otlp.repeated', `otlp: field ${cursor.number} stands twice`);
-      seen |= bit;
-      const context = level === 1 ? RESOURCE : SCOPE;
-      if (cursor.number === CONTEXT_FIELD) checkNested(cursor, context, level + 1);
+      seen = checkBeside(cursor, seen, level === 1 ? RESOURCE : SCOPE, level + 1);
     }
     if (child < 0) refuse('otlp.not-an-entry', 'entry: holds no span or log record', start);
     start = child;

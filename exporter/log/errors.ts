@@ -46,3 +46,9 @@ export class LogError extends Error {
 export function refuse(code: LogErrorCode, message: string, offset?: number): never {
   throw new LogError(code, message, offset);
 }
+
+/** What a finding says of bytes that were refused. @throws whatever else was thrown, again */
+export function saidOf(cause: unknown): string {
+  if (cause instanceof LogError) return `${cause.code}: ${cause.message}`;
+  throw cause;
+}

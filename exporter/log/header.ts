@@ -4,14 +4,7 @@
  * Its leaf hash is the link, and the leaf of the log's tree. FORMAT.md, "Record".
  */
 
-import {
-  decodeBase64,
-  encodeBase64,
-  equalBytes,
-  fromLatin1,
-  latin1,
-  parseDecimal,
-} from './bytes.ts';
+import { decodeBase64, encodeBase64, fromLatin1, latin1, parseDecimal } from './bytes.ts';
 import type { PayloadKind } from './entries.ts';
 import { refuse } from './errors.ts';
 import {
@@ -181,15 +174,4 @@ function time(text: string): string {
     refuse('header.syntax', 'header: sealed is no time');
   }
   return text;
-}
-
-/** Whether two sources are the same: one record holds one source (format attack 13). */
-export function equalSources(a: RecordSource, b: RecordSource): boolean {
-  return (
-    a.kind === b.kind &&
-    a.policy === b.policy &&
-    (a.principal === undefined
-      ? b.principal === undefined
-      : b.principal !== undefined && equalBytes(a.principal, b.principal))
-  );
 }

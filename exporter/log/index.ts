@@ -41,14 +41,8 @@ export {
   type Verifier,
   type VerifyEd25519,
 } from './note.ts';
+export type { Primitives, VerifiedRecord } from './record.ts';
 export type { Assurance, Finding, FindingCode, Report, Verdict } from './report.ts';
 export { type Frame, parseSegmentName, readFrames, segmentName } from './segment.ts';
 export { checkStoredFrame } from './stored.ts';
-export {
-  type LogToVerify,
-  type NamedBytes,
-  type Primitives,
-  type Trust,
-  type VerifiedRecord,
-  verifyLog,
-} from './verify.ts';
+export { type LogToVerify, type NamedBytes, type Trust, verifyLog } from './verify.ts';

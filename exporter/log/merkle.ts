@@ -15,9 +15,12 @@ export const HASH_BYTE_LENGTH: number = 32;
 
 const NODE_BYTE_LENGTH = 1 + 2 * HASH_BYTE_LENGTH;
 
-/** What is hashed is put together in one place again and again: hashing is synchronous, and keeps nothing. */
+/**
+ * What is hashed is put together in one place again and again: hashing is synchronous, and keeps nothing. As large as all but
+ * the rarest entries: of what is never written to, no system has to find the memory.
+ */
 const node = new Uint8Array(NODE_BYTE_LENGTH).fill(1, 0, 1);
-const leaf = new Uint8Array(128 * 1024);
+const leaf = new Uint8Array(1024 * 1024);
 
 /** `SHA-256(0x00 || data)`: RFC 6962 section 2.1; the prefix keeps leaves and nodes apart. */
 export function leafHash(sha256: Sha256, data: Uint8Array): Hash {

@@ -3,7 +3,7 @@
  * Which of a writer's numbers were seen, as ranges, so that what was not seen can be named (invariant 8). Memory grows
  * with the holes, not with the numbers. Takes every number as claimed; who claims it, the caller knows.
  */
-import { equalBytes, fromLatin1 } from './bytes.ts';
+import { fromLatin1 } from './bytes.ts';
 import { NUMBER_RANGE_COUNT_MAX } from './limits.ts';
 import { FieldCursor, LEN, VARINT } from './wire.ts';
 
@@ -39,9 +39,9 @@ export class NumberRanges {
     return this.#ranges.at(-1)?.[1] ?? 0;
   }
 
-  has(number: number): boolean {
-    const range = this.#ranges[this.#firstReaching(number)];
-    return range !== undefined && range[0] <= number;
+  has(first: number, last: number = first): boolean {
+    const range = this.#ranges[this.#firstReaching(last)];
+    return range !== undefined && range[0] <= first;
   }
 
   add(first: number, last: number = first): void {
@@ -144,11 +144,19 @@ export function sequenceOf(entry: Uint8Array): number | undefined {
   return undefined;
 }
 
+/** Compared where it lies: of every attribute of every span, most differ in the second byte. */
+function isKeyAt(entry: Uint8Array, start: number, end: number): boolean {
+  const { length } = SEQUENCE_KEY;
+  let same = 0;
+  while (same < length && entry[start + same] === SEQUENCE_KEY[same]) same++;
+  return same === length && start + length <= end;
+}
+
 /** Key and value stand in either order: some Collectors write them backwards. */
 function sequenceIn(entry: Uint8Array, start: number, end: number): number | undefined {
   const { length } = SEQUENCE_KEY;
-  const isFirst = equalBytes(entry.subarray(start, start + length), SEQUENCE_KEY);
-  if (!isFirst && !equalBytes(entry.subarray(end - length, end), SEQUENCE_KEY)) return undefined;
+  const isFirst = isKeyAt(entry, start, end);
+  if (!isFirst && !isKeyAt(entry, end - length, end)) return undefined;
   const at = isFirst ? start + length : start;
   const behind = isFirst ? end : end - length;
   if (entry[at] !== VALUE_TAG || entry[at + 1] !== behind - at - 2) return undefined;

@@ -5,12 +5,10 @@
  * whether an application emitted a span, nor whether content is true.
  */
 import { encodeBase64, equalBytes } from './bytes.ts';
-import { type ClosedEvent, type ControlEvent, type OpenedEvent, parseControl } from './control.ts';
-import { splitPayload } from './entries.ts';
-import { LogError } from './errors.ts';
-import type { RecordHeader } from './header.ts';
+import type { ClosedEvent, ControlEvent, OpenedEvent } from './control.ts';
+import { saidOf } from './errors.ts';
 import { SEGMENT_BYTE_LENGTH_MAX } from './limits.ts';
-import { type Hash, leafHash, NO_LINK, rootOf, type Sha256, Tree } from './merkle.ts';
+import { type Hash, leafHash, NO_LINK, type Sha256, Tree } from './merkle.ts';
 import {
   type Checkpoint,
   type Head,
@@ -19,17 +17,16 @@ import {
   type Verifier,
   type VerifyEd25519,
 } from './note.ts';
-import { formatNumberRanges, NumberRanges, parseNumberRanges, sequenceOf } from './numbers.ts';
+import { formatNumberRanges, NumberRanges, parseNumberRanges } from './numbers.ts';
+import {
+  type CheckedRecord,
+  type Primitives,
+  type RecordFault,
+  type VerifiedRecord,
+  verifyRecord,
+} from './record.ts';
 import { type FindingCode, Findings, type Report } from './report.ts';
 import { type Frame, parseSegmentName, readFrame } from './segment.ts';
-import { checkStoredFrame } from './stored.ts';
-
-/** What pure ECMAScript does not have. `inflate` gets one checked zstd frame and must return `byteLength` bytes. */
-export interface Primitives {
-  readonly sha256: Sha256;
-  readonly inflate: (stored: Uint8Array, byteLength: number) => Uint8Array | Promise<Uint8Array>;
-  readonly verifyEd25519: VerifyEd25519;
-}
 
 /** A file as it was read, under the name that findings call it by. */
 export interface NamedBytes {
@@ -48,17 +45,6 @@ export interface Trust {
   readonly minimumHead: Head | undefined;
 }
 
-/** A record whose bytes were checked. */
-export interface VerifiedRecord {
-  readonly header: RecordHeader;
-  readonly headerBytes: Uint8Array;
-  readonly leaf: Hash;
-  readonly entries: readonly Uint8Array[];
-  readonly leaves: readonly Hash[];
-  /** Events of a control record. */
-  readonly events: readonly ControlEvent[];
-}
-
 /** What is left of records that were removed: their number, the peaks of the tree over them, the last one's leaf hash. */
 export interface Removed {
   readonly size: number;
@@ -66,7 +52,7 @@ export interface Removed {
   readonly link: Hash;
 }
 
-export interface LogToVerify {
+export interface LogToVerify<Checked extends CheckedRecord = VerifiedRecord> {
   /** What stands for the first records. It proves nothing by itself: a head that was signed behind it has to fit. */
   readonly removed?: Removed | undefined;
   /** Segments in the order of their names. */
@@ -78,67 +64,7 @@ export interface LogToVerify {
   /** Clock of the caller, milliseconds since 1970; undefined leaves silence unjudged. */
   readonly nowMs: number | undefined;
   /** Sees each record that passed its own checks, in order. Whether a signature covers it, only the report tells. */
-  readonly onRecord?: (record: VerifiedRecord) => void;
-}
-
-class RecordFault extends Error {
-  readonly code: FindingCode;
-  constructor(code: FindingCode, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
-
-function faultOf(code: FindingCode, cause: unknown): RecordFault {
-  if (cause instanceof RecordFault) return cause;
-  if (cause instanceof LogError) return new RecordFault(code, `${cause.code}: ${cause.message}`);
-  throw cause;
-}
-
-function orFault<T>(code: FindingCode, check: () => T): T {
-  try {
-    return check();
-  } catch (cause) {
-    throw faultOf(code, cause);
-  }
-}
-
-/**
- * Checks what one record says of itself: stored bytes, frame, payload, entries, root, control events. Independent of
- * its neighbours, so that records can be checked in any order and on any core.
- * @throws RecordFault
- */
-export async function verifyRecord(frame: Frame, primitives: Primitives): Promise<VerifiedRecord> {
-  const { header, headerBytes, stored } = frame;
-  const { sha256 } = primitives;
-  // The hash first: attacker bytes must not reach a decompressor (format attack 2).
-  if (!equalBytes(sha256(stored), header.storedHash)) {
-    throw new RecordFault('record.stored', 'the stored bytes have another SHA-256');
-  }
-  orFault('record.frame', () => checkStoredFrame(stored, header.payloadByteLength));
-  let payload: Uint8Array;
-  try {
-    payload = await primitives.inflate(stored, header.payloadByteLength);
-  } catch {
-    throw new RecordFault('record.payload', 'the stored bytes do not inflate');
-  }
-  if (payload.length !== header.payloadByteLength) {
-    const message = `the payload has ${payload.length} bytes, not ${header.payloadByteLength}`;
-    throw new RecordFault('record.payload', message);
-  }
-  const entries = orFault('record.entries', () => splitPayload(payload, header.kind));
-  if (entries.length !== header.entryCount) {
-    throw new RecordFault('record.entries', `${entries.length} entries, not ${header.entryCount}`);
-  }
-  const leaves = entries.map((entry) => leafHash(sha256, entry));
-  if (!equalBytes(rootOf(sha256, leaves), header.root)) {
-    throw new RecordFault('record.root', 'the entries have another root');
-  }
-  let events: ControlEvent[] = [];
-  if (header.kind === 'control') {
-    events = orFault('record.control', () => entries.map((entry) => parseControl(entry).event));
-  }
-  return { header, headerBytes, leaf: leafHash(sha256, headerBytes), entries, leaves, events };
+  readonly onRecord?: (record: Checked) => void;
 }
 
 /** Heads to hold the tree against when it reaches their size: root, and whose word it is. */
@@ -147,7 +73,7 @@ type ExpectedHeads = Map<number, { readonly root: Hash; readonly where: string }
 /** The state of one walk over a log: its tree so far, and what the events told. */
 class Walk {
   readonly findings: Findings;
-  readonly #primitives: Primitives;
+  readonly #sha256: Sha256;
   readonly #tree: Tree;
   readonly #expected: ExpectedHeads;
   origin: string | undefined;
@@ -175,14 +101,14 @@ class Walk {
 
   constructor(
     findings: Findings,
-    primitives: Primitives,
+    sha256: Sha256,
     origin: string | undefined,
     expected: ExpectedHeads,
     { size, peaks, link }: Removed,
   ) {
     this.findings = findings;
-    this.#primitives = primitives;
-    this.#tree = new Tree(primitives.sha256, size, peaks);
+    this.#sha256 = sha256;
+    this.#tree = new Tree(sha256, size, peaks);
     this.#expected = expected;
     this.origin = origin;
     this.#link = link;
@@ -194,8 +120,7 @@ class Walk {
   }
 
   /** Holds one record against its neighbours and takes it into the tree. Reports; never stops at a wrong content. */
-  async take(frame: Frame, where: string, onRecord: LogToVerify['onRecord']): Promise<void> {
-    const { header } = frame;
+  take({ header, headerBytes }: Frame, where: string, checked: CheckedRecord | RecordFault): void {
     this.origin ??= header.log;
     const report = (code: FindingCode, message: string) => this.findings.add(code, where, message);
     if (header.log !== this.origin) report('record.log', `belongs to the log ${header.log}`);
@@ -205,28 +130,16 @@ class Walk {
     if (this.lastSealed !== undefined && header.sealed < this.lastSealed) {
       report('record.time', `sealed ${header.sealed}, before ${this.lastSealed}`);
     }
-    let record: VerifiedRecord | undefined;
-    try {
-      record = await verifyRecord(frame, this.#primitives);
-    } catch (cause) {
-      const fault = faultOf('record.entries', cause);
-      report(fault.code, fault.message);
-    }
-    if (record !== undefined) {
-      if (!this.#isOpen && record.events[0]?.name !== 'opened') {
+    if ('code' in checked) report(checked.code, checked.message);
+    else {
+      if (!this.#isOpen && checked.events[0]?.name !== 'opened') {
         report('record.opened', 'the log was not opened before this record');
       }
-      for (const event of record.events) this.#hear(event, where);
-      if (header.kind === 'traces' && header.source.kind === 'in-process') {
-        for (const entry of record.entries) {
-          const sequence = sequenceOf(entry);
-          if (sequence !== undefined) this.#numbers.add(sequence);
-        }
-      }
-      if (header.kind !== 'control') this.entries += record.entries.length;
-      onRecord?.(record);
+      for (const event of checked.events) this.#hear(event, where);
+      for (const [first, last] of checked.numbers) this.#numbers.add(first, last);
+      if (header.kind !== 'control') this.entries += header.entryCount;
     }
-    this.#link = record?.leaf ?? leafHash(this.#primitives.sha256, frame.headerBytes);
+    this.#link = 'leaf' in checked ? checked.leaf : leafHash(this.#sha256, headerBytes);
     this.#tree.append(this.#link);
     this.firstSealed ??= header.sealed;
     this.lastSealed = header.sealed;
@@ -327,7 +240,11 @@ class Walk {
 }
 
 /** Checkpoints that a trusted key signed; the rest becomes findings. */
-async function judgeCheckpoints(log: LogToVerify, primitives: Primitives, findings: Findings) {
+async function judgeCheckpoints(
+  { checkpoints, trust }: Pick<LogToVerify, 'checkpoints' | 'trust'>,
+  verifyEd25519: VerifyEd25519,
+  findings: Findings,
+) {
   const trusted: Checkpoint[] = [];
   const expected: ExpectedHeads = new Map();
   const signers = new Set<string>();
@@ -336,27 +253,26 @@ async function judgeCheckpoints(log: LogToVerify, primitives: Primitives, findin
     list.push({ root: head.root, where });
     expected.set(head.size, list);
   };
-  if (log.trust.verifiers.length === 0)
+  if (trust.verifiers.length === 0)
     findings.add('key.missing', 'trust', 'no key to check signatures with');
-  if (log.checkpoints.length === 0)
+  if (checkpoints.length === 0)
     findings.add('checkpoint.missing', 'log', 'no checkpoint: nothing is signed');
-  for (const { name, bytes } of log.checkpoints) {
+  for (const { name, bytes } of checkpoints) {
     const report = (code: FindingCode, message: string) => findings.add(code, name, message);
     let checkpoint: Checkpoint;
     try {
       checkpoint = parseCheckpoint(bytes);
     } catch (cause) {
-      if (!(cause instanceof LogError)) throw cause;
-      report('checkpoint.syntax', `${cause.code}: ${cause.message}`);
+      report('checkpoint.syntax', saidOf(cause));
       continue;
     }
-    const origin = log.trust.origin ?? trusted[0]?.origin;
+    const origin = trust.origin ?? trusted[0]?.origin;
     if (origin !== undefined && checkpoint.origin !== origin) {
       report('checkpoint.origin', `belongs to the log ${checkpoint.origin}`);
       continue;
     }
-    const keys = log.trust.verifiers.filter((verifier) => verifier.name === checkpoint.origin);
-    const { signedBy, forged } = await judgeNote(checkpoint.note, keys, primitives.verifyEd25519);
+    const keys = trust.verifiers.filter((verifier) => verifier.name === checkpoint.origin);
+    const { signedBy, forged } = await judgeNote(checkpoint.note, keys, verifyEd25519);
     if (forged.length > 0) {
       report('checkpoint.signature', `the signature of ${forged[0]!.name} does not hold`);
       continue;
@@ -369,7 +285,7 @@ async function judgeCheckpoints(log: LogToVerify, primitives: Primitives, findin
     trusted.push(checkpoint);
     expect(checkpoint, name);
   }
-  if (log.trust.minimumHead !== undefined) expect(log.trust.minimumHead, 'minimum head');
+  if (trust.minimumHead !== undefined) expect(trust.minimumHead, 'minimum head');
   return { trusted, expected, signers };
 }
 
@@ -384,13 +300,25 @@ async function judgeCheckpoints(log: LogToVerify, primitives: Primitives, findin
  * );
  * report.verdict; // 'unverifiable': nothing was checked, and that is never valid
  */
-export async function verifyLog(log: LogToVerify, primitives: Primitives): Promise<Report> {
+export function verifyLog(log: LogToVerify, primitives: Primitives): Promise<Report> {
+  return verifyLogBy((frame) => verifyRecord(frame, primitives), log, primitives);
+}
+
+/**
+ * As {@link verifyLog}, where the caller sees to it that each record is checked, as {@link verifyRecord} does it: the report
+ * is worth as much as these answers. Asks for one at a time and in order, and rejects where `check` does.
+ */
+export async function verifyLogBy<Checked extends CheckedRecord>(
+  check: (frame: Frame) => Promise<Checked | RecordFault>,
+  log: LogToVerify<Checked>,
+  { sha256, verifyEd25519 }: Pick<Primitives, 'sha256' | 'verifyEd25519'>,
+): Promise<Report> {
   const findings = new Findings();
-  const { trusted, expected, signers } = await judgeCheckpoints(log, primitives, findings);
+  const { trusted, expected, signers } = await judgeCheckpoints(log, verifyEd25519, findings);
   const signedSize = Math.max(0, ...trusted.map((checkpoint) => checkpoint.size));
   const removed = log.removed ?? { size: 0, peaks: [], link: NO_LINK };
   const origin = log.trust.origin ?? trusted[0]?.origin;
-  const walk = new Walk(findings, primitives, origin, expected, removed);
+  const walk = new Walk(findings, sha256, origin, expected, removed);
 
   let lastName = '';
   let tornWhere: string | undefined;
@@ -416,15 +344,16 @@ export async function verifyLog(log: LogToVerify, primitives: Primitives): Promi
       try {
         frame = readFrame(bytes, at);
       } catch (cause) {
-        const fault = faultOf('record.header', cause);
-        findings.add(fault.code, where, fault.message);
+        findings.add('record.header', where, saidOf(cause));
         break walking;
       }
       if (frame === undefined) {
         tornWhere = where;
         break;
       }
-      await walk.take(frame, where, log.onRecord);
+      const checked = await check(frame);
+      walk.take(frame, where, checked);
+      if ('leaf' in checked) log.onRecord?.(checked);
       at = frame.end;
     }
   }

@@ -59,25 +59,13 @@ export class FieldCursor {
     if (at >= end) return false;
     this.tagStart = at;
 
-    let tag = bytes[at++]!;
+    const tag = bytes[at++]!;
     let number = tag >>> 3;
     const wireType = tag & 7;
     if (tag > 0x7f) {
-      tag &= 0x7f;
-      let scale = 128;
-      for (let byteCount = 2; ; byteCount++) {
-        if (at >= end) this.refuse('otlp.truncated', 'otlp: a tag runs past the end');
-        const byte = bytes[at++]!;
-        // Multiplication, not shifts: a tag of five bytes reaches bit 34, and bit 32 is where decoders part.
-        tag += (byte & 0x7f) * scale;
-        if (byte < 0x80) {
-          if (byte === 0) this.refuse('otlp.tag', 'otlp: a tag is not minimal');
-          break;
-        }
-        if (byteCount === 5) this.refuse('otlp.tag', 'otlp: a tag is too long');
-        scale *= 128;
-      }
-      number = (tag - wireType) / 8;
+      number = (this.#long(at, 'tag') - wireType) / 8;
+      at = this.valueStart;
+      if (bytes[at - 1] === 0) this.refuse('otlp.tag', 'otlp: a tag is not minimal');
     }
     if (number === 0 || number > FIELD_NUMBER_MAX) {
       this.refuse('otlp.field-number', `otlp: field number ${number}`);
@@ -88,16 +76,8 @@ export class FieldCursor {
     if (wireType === LEN) {
       let length = bytes[at++]!;
       if (length > 0x7f) {
-        length &= 0x7f;
-        let scale = 128;
-        for (let byteCount = 2; ; byteCount++) {
-          if (at >= end) this.refuse('otlp.truncated', 'otlp: a length runs past the end');
-          const byte = bytes[at++]!;
-          length += (byte & 0x7f) * scale;
-          if (byte < 0x80) break;
-          if (byteCount === 5) this.refuse('otlp.length', 'otlp: a length is too long');
-          scale *= 128;
-        }
+        length = this.#long(at, 'length');
+        at = this.valueStart;
       }
       // `at > end` where the message ended behind the tag: bytes[at] was read, but of the neighbour.
       if (at > end || length > LENGTH_MAX || length > end - at) {
@@ -130,6 +110,21 @@ export class FieldCursor {
     if (at > end) this.refuse('otlp.truncated', 'otlp: a field runs past the end');
     this.valueEnd = at;
     return true;
+  }
+
+  /** A tag or a length of more than one byte, the first of them in front of `start`; leaves `valueStart` behind the last. */
+  #long(start: number, what: 'tag' | 'length'): number {
+    let value = this.bytes[start - 1]! & 0x7f;
+    let scale = 128;
+    for (let at = start; ; scale *= 128) {
+      if (at >= this.#end) this.refuse('otlp.truncated', `otlp: a ${what} runs past the end`);
+      const byte = this.bytes[at++]!;
+      // Multiplication, not shifts: five bytes reach bit 34, and bit 32 is where decoders part.
+      value += (byte & 0x7f) * scale;
+      this.valueStart = at;
+      if (byte < 0x80) return value;
+      if (at === start + 4) this.refuse(`otlp.${what}`, `otlp: a ${what} is too long`);
+    }
   }
 
   /** @throws LogError at the field under the cursor */

@@ -10,18 +10,14 @@ import { LogError } from '../log/errors.ts';
 import { NOTE_BYTE_LENGTH_MAX, SEGMENT_BYTE_LENGTH_MAX } from '../log/limits.ts';
 import { type Hash, leafHash, Tree } from '../log/merkle.ts';
 import { type Head, judgeNote, parseCheckpoint } from '../log/note.ts';
+import type { CheckedRecord } from '../log/record.ts';
 import { parseSegmentName, readFrames } from '../log/segment.ts';
-import {
-  type NamedBytes,
-  type Removed,
-  type Trust,
-  type VerifiedRecord,
-  verifyLog,
-} from '../log/verify.ts';
+import { type NamedBytes, type Removed, type Trust, verifyLogBy } from '../log/verify.ts';
 import { Locks, type WantedLock } from './archive-locks.ts';
 import { PROBE_FOLDER } from './archive-probe.ts';
 import { ArchiveFindings, type ArchiveReport } from './archive-report.ts';
 import { findStart, parseStartName, START_BYTE_LENGTH_MAX } from './archive-start.ts';
+import { type Checkers, openCheckers } from './checkers.ts';
 import { takeHold } from './holds.ts';
 import { nodePrimitives, sha256 } from './keys.ts';
 import { parsePruned } from './prune.ts';
@@ -35,7 +31,8 @@ export interface ArchiveToVerify {
   readonly trust: Trust;
   readonly wanted: WantedLock;
   readonly nowMs: number;
-  readonly onRecord?: ((record: VerifiedRecord) => void) | undefined;
+  /** Each record is checked when it is its turn, where there are none. */
+  readonly checkers?: Checkers | undefined;
   /** Told after each segment. */
   readonly onProgress?: ((progress: ArchiveProgress) => void) | undefined;
 }
@@ -109,7 +106,9 @@ export async function findArchivedLogs(store: S3Store): Promise<FoundLogs> {
 export async function verifyArchivedLog(options: ArchiveToVerify): Promise<VerifiedArchive> {
   const removed = await findStart(options.store, `${options.origin}/`);
   const walk = new ArchiveWalk(options, removed);
-  const report = await verifyLog(
+  const { checkers = openCheckers(1) } = options;
+  const report = await verifyLogBy(
+    (frame) => checkers.check(frame),
     {
       removed,
       checkpoints: await walk.newestCheckpoints(),
@@ -117,13 +116,11 @@ export async function verifyArchivedLog(options: ArchiveToVerify): Promise<Verif
       trust: options.trust,
       live: false,
       nowMs: options.nowMs,
-      onRecord: (record) => {
-        walk.take(record);
-        options.onRecord?.(record);
-      },
+      onRecord: (record) => walk.take(record),
     },
     nodePrimitives,
   );
+  checkers.forget();
   walk.end();
   return { report: walk.findings.join(report, walk.locks()), head: walk.head };
 }
@@ -217,6 +214,7 @@ class ArchiveWalk {
       if (bytes === undefined) continue;
       this.#segmentCount++;
       this.#byteLength += bytes.length;
+      this.#options.checkers?.begin(bytes);
       yield { name: this.#relative(loaded.stored.key).slice('segments/'.length), bytes };
       this.#options.onProgress?.({
         segmentCount: this.#segmentCount,
@@ -239,7 +237,7 @@ class ArchiveWalk {
   }
 
   /** A record that passed its own checks. */
-  take({ header, leaf, events }: VerifiedRecord): void {
+  take({ header, leaf, events }: CheckedRecord): void {
     // Behind a record that did not, no root of ours means anything; the verdict is invalid already.
     if (header.index === this.#tree.size) {
       this.#tree.append(leaf);

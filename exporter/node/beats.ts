@@ -3,12 +3,13 @@
  * What a span says of the numbers of the process that made it, where somebody else seals it: its instance, and of a
  * beat the counters. Claims of a sender on itself; nothing here says who the sender is. FORMAT.md, "Instances".
  */
+// Not by semconv's index: the schemas that it brings along take a thread longer to load than all that it checks with.
 import {
   ATTR_AIGOV_HEARTBEAT_HIGHEST,
   ATTR_AIGOV_HEARTBEAT_INTERVAL_MS,
   ATTR_AIGOV_HEARTBEAT_OPEN,
   ATTR_AIGOV_HEARTBEAT_STATE,
-} from '../../semconv/index.ts';
+} from '../../semconv/attributes.ts';
 import { concat, equalBytes, fromLatin1, latin1 } from '../log/bytes.ts';
 import { FieldCursor, LEN, VARINT, varintByteLength, writeVarint } from '../log/wire.ts';
 

@@ -12,15 +12,20 @@ import {
   type NumberRange,
   NumberRanges,
   parseNumberRanges,
-  sequenceOf,
 } from '../log/numbers.ts';
 import type { Verdict } from '../log/report.ts';
-import type { VerifiedRecord } from '../log/verify.ts';
-import { type Beat, claimsOf, serviceOf } from './beats.ts';
+import type { Beat } from './beats.ts';
+import { NumberedSpans } from './numbered-spans.ts';
+import type { Sent, TalliedRecord } from './tally.ts';
 
 export type Completeness = 'complete' | 'complete with declared gaps' | 'incomplete';
 export type InstanceState = 'running' | 'closed' | 'interrupted' | 'silent' | 'unclean';
-export type InstanceFindingCode = 'source.numbers' | 'source.silent' | 'source.unfollowed';
+export type InstanceFindingCode =
+  | 'source.conflict'
+  | 'source.numbers'
+  | 'source.silent'
+  | 'source.unfollowed'
+  | 'source.unnamed';
 
 export interface InstanceFinding {
   readonly code: InstanceFindingCode;
@@ -31,7 +36,7 @@ export interface InstanceFinding {
 export interface InstanceReport {
   /** A writer sealed its own calls; a sender had them sealed by somebody else. */
   readonly kind: 'writer' | 'sender';
-  /** As it calls itself. */
+  /** As it calls itself; empty for those of a source that number their calls and do not say who they are. */
   readonly instance: string;
   /** Origin of its log, or of the log that heard it first. */
   readonly log: string;
@@ -95,9 +100,9 @@ class Life {
     this.heardTo = sealed;
   }
 
-  see(number: number, sealed: string): void {
-    this.numbers.add(number);
-    this.know(number, sealed);
+  see(first: number, last: number, sealed: string): void {
+    this.numbers.add(first, last);
+    this.know(last, sealed);
   }
 
   know(number: number, sealed: string): void {
@@ -156,6 +161,10 @@ interface Sender {
   last: Beat | undefined;
   before: Beat | undefined;
   isUnfollowed: boolean;
+  /** Spans seen under a number that another span has. */
+  conflictCount: number;
+  /** Spans with a number, of nobody known. */
+  unnamedCount: number;
 }
 
 export class Instances {
@@ -163,6 +172,7 @@ export class Instances {
   readonly #senders = new Map<string, Sender>();
   #senderRangeCount = 0;
   #unfollowedSenderCount = 0;
+  readonly #spans = new NumberedSpans();
   #run: Run | undefined;
   /** True once a log began behind its record 0: what was before is kept elsewhere, and not known here. */
   #isPartial = false;
@@ -184,20 +194,16 @@ export class Instances {
   }
 
   /** Takes the records of one log in order; then call {@link endLog}. */
-  take({ header, entries, events }: VerifiedRecord): void {
+  take({ header, events, numbers, sent }: TalliedRecord): void {
     const { sealed, source } = header;
     if (this.#lastSealed === '' && header.index > 0) this.#isPartial = true;
     this.#lastSealed = sealed;
     for (const event of events) this.#hear(event, header.log, sealed);
     if (this.#run !== undefined) this.#run.life.heardTo = sealed;
-    if (header.kind !== 'traces') return;
-    const isOwn = source.kind === 'in-process';
+    for (const [first, last] of numbers) this.#run?.life.see(first, last, sealed);
     const principal = source.principal === undefined ? null : encodeBase64(source.principal);
-    for (const entry of entries) {
-      const number = sequenceOf(entry);
-      if (number === undefined) continue;
-      if (isOwn) this.#run?.life.see(number, sealed);
-      else this.#takeSent(entry, number, { kind: source.kind, principal }, header.log, sealed);
+    for (const one of sent) {
+      this.#takeSent(one, { kind: source.kind, principal }, header.log, sealed);
     }
   }
 
@@ -262,7 +268,7 @@ export class Instances {
     const { life } = before;
     if (event.name === 'heartbeat') say(life, event.highest, sealed);
     if (event.name === 'intent') say(life, event.sequence, sealed);
-    if (event.name === 'interrupted') life.see(event.sequence, sealed);
+    if (event.name === 'interrupted') life.see(event.sequence, event.sequence, sealed);
     if (event.name === 'recovered') before.cutCount++;
     if (event.name === 'gap') {
       if (this.#isInRange(sealed)) before.declaredLost += event.count;
@@ -322,14 +328,11 @@ export class Instances {
   }
 
   #takeSent(
-    entry: Uint8Array,
-    number: number,
+    { instance, service, numbers, spans, beats }: Sent,
     source: InstanceReport['source'],
     log: string,
     sealed: string,
   ): void {
-    const { instance, beat } = claimsOf(entry);
-    if (instance === undefined) return;
     const key = `${source.kind} ${source.principal ?? '-'} ${instance}`;
     let sender = this.#senders.get(key);
     if (sender === undefined) {
@@ -341,12 +344,14 @@ export class Instances {
         life: new Life(this.#range, sealed),
         instance,
         log,
-        service: serviceOf(entry),
+        service,
         source,
         first: undefined,
         last: undefined,
         before: undefined,
         isUnfollowed: false,
+        conflictCount: 0,
+        unnamedCount: 0,
       };
       this.#senders.set(key, sender);
     }
@@ -354,13 +359,23 @@ export class Instances {
     // Logs are read one after the other, and may have heard it in any order.
     if (sealed > life.heardTo) life.heardTo = sealed;
     if (sealed < life.heardFrom) life.heardFrom = sealed;
-    const before = life.numbers.ranges.length;
-    if (this.#senderRangeCount >= SENDER_RANGE_COUNT_MAX && !life.numbers.has(number)) {
-      sender.isUnfollowed = true;
+    if (instance === '') {
+      sender.unnamedCount += spans.length;
+      return;
     }
-    if (!sender.isUnfollowed) life.see(number, sealed);
+    for (const [number, mark] of spans) {
+      if (!this.#spans.isFirst(life, number, mark)) sender.conflictCount++;
+    }
+    const before = life.numbers.ranges.length;
+    for (const [first, last] of numbers) {
+      const count = this.#senderRangeCount + life.numbers.ranges.length - before;
+      if (count >= SENDER_RANGE_COUNT_MAX && !life.numbers.has(first, last)) {
+        sender.isUnfollowed = true;
+      }
+      if (!sender.isUnfollowed) life.see(first, last, sealed);
+    }
     this.#senderRangeCount += life.numbers.ranges.length - before;
-    if (beat !== undefined) {
+    for (const beat of beats) {
       say(life, beat.highest, sealed);
       sender.first ??= beat;
       takeBeat(sender, beat);
@@ -368,6 +383,10 @@ export class Instances {
   }
 
   #endSender(sender: Sender): void {
+    if (sender.instance === '') {
+      this.#endUnnamed(sender);
+      return;
+    }
     const { life, first, last, before } = sender;
     if (this.#isPartial) {
       life.low = Math.max(life.low, first?.highest ?? Number.MAX_SAFE_INTEGER);
@@ -396,13 +415,34 @@ export class Instances {
       const message = 'its numbers are scattered too far to be followed';
       findings.push({ code: 'source.unfollowed', message });
     }
+    if (sender.conflictCount > 0) {
+      const message = `${sender.conflictCount} spans have a number that another span has: two processes call themselves so, and what one lost the other may hide`;
+      findings.push({ code: 'source.conflict', message });
+    }
+    this.#addSender(sender, state, missing, findings);
+  }
+
+  /** Whose numbers they are nobody can tell, so nothing is judged of them. */
+  #endUnnamed(sender: Sender): void {
+    if (!sender.life.isIn(0)) return;
+    const message = `${sender.unnamedCount} spans have a number and no service.instance.id that could be taken: of whom nothing is missing, nobody can tell`;
+    const missing = { count: 0, ranges: '' };
+    this.#addSender(sender, 'running', missing, [{ code: 'source.unnamed', message }]);
+  }
+
+  #addSender(
+    { instance, log, service, source, life }: Sender,
+    state: InstanceState,
+    missing: InstanceReport['missing'],
+    findings: readonly InstanceFinding[],
+  ): void {
     if (findings.length > 0) this.#areSendersWhole = false;
     this.#add({
       kind: 'sender',
-      instance: sender.instance,
-      log: sender.log,
-      service: sender.service ?? null,
-      source: sender.source,
+      instance,
+      log,
+      service: service ?? null,
+      source,
       state,
       completeness: findings.length > 0 ? 'incomplete' : 'complete',
       heardFrom: life.heardFrom,

@@ -36,6 +36,7 @@ export interface Intents {
 /** Fixed, so that a torn end is recognised by its length: number, ids, time, model, CRC-32. */
 const ENTRY_BYTE_LENGTH = 112;
 const MODEL_BYTE_LENGTH = 64;
+const MODEL_AT = 44;
 const CRC_AT = ENTRY_BYTE_LENGTH - 4;
 const MAGIC = 'sealspan/intents@1\n';
 const ROTATE_ENTRY_COUNT = 16_384;
@@ -120,7 +121,7 @@ export class IntentJournal {
         this.#rotate(intent);
         return;
       }
-      files.append(this.#file, encodeIntents([intent]));
+      files.append(this.#file, encodeIntent(intent));
       if (isSync) files.sync(this.#file);
       this.#entryCount++;
     } catch (error) {
@@ -249,7 +250,7 @@ function parseJournal(bytes: Uint8Array): Intents | undefined {
   for (let at = headerEnd + 2; at + ENTRY_BYTE_LENGTH <= buffer.length; at += ENTRY_BYTE_LENGTH) {
     const entry = buffer.subarray(at, at + ENTRY_BYTE_LENGTH);
     if (crc32(entry.subarray(0, CRC_AT)) !== entry.readUInt32LE(CRC_AT)) break;
-    const model = entry.subarray(44, CRC_AT);
+    const model = entry.subarray(MODEL_AT, CRC_AT);
     const intent: IntentRecord = {
       sequence: Number(entry.readBigUInt64LE(0)),
       traceId: entry.toString('hex', 8, 24),
@@ -269,18 +270,24 @@ function parseJournal(bytes: Uint8Array): Intents | undefined {
   };
 }
 
+/** One entry is put together here again and again: writing is synchronous, and keeps nothing. */
+const scratch = Buffer.alloc(ENTRY_BYTE_LENGTH);
+const scratchChecked = scratch.subarray(0, CRC_AT);
+
+/** The entry of one intent, until the next is asked for. */
+function encodeIntent({ sequence, traceId, spanId, startedMs, model }: IntentRecord): Buffer {
+  write64(scratch, sequence, 0);
+  scratch.write(traceId, 8, 16, 'hex');
+  scratch.write(spanId, 24, 8, 'hex');
+  write64(scratch, Math.max(0, Math.trunc(startedMs)), 32);
+  scratch.fill(0, MODEL_AT, CRC_AT);
+  scratch.writeUInt32LE(scratch.write(model, MODEL_AT, MODEL_BYTE_LENGTH, 'utf8'), 40);
+  scratch.writeUInt32LE(crc32(scratchChecked), CRC_AT);
+  return scratch;
+}
+
 function encodeIntents(intents: readonly IntentRecord[]): Buffer {
-  const entries = Buffer.alloc(intents.length * ENTRY_BYTE_LENGTH);
-  for (const [i, { sequence, traceId, spanId, startedMs, model }] of intents.entries()) {
-    const at = i * ENTRY_BYTE_LENGTH;
-    write64(entries, sequence, at);
-    entries.write(traceId, at + 8, 16, 'hex');
-    entries.write(spanId, at + 24, 8, 'hex');
-    write64(entries, Math.max(0, Math.trunc(startedMs)), at + 32);
-    entries.writeUInt32LE(entries.write(model, at + 44, MODEL_BYTE_LENGTH, 'utf8'), at + 40);
-    entries.writeUInt32LE(crc32(entries.subarray(at, at + CRC_AT)), at + CRC_AT);
-  }
-  return entries;
+  return Buffer.concat(intents.map((intent) => Buffer.from(encodeIntent(intent))));
 }
 
 /** A whole number of 0..2^53-1, without a BigInt for each. */

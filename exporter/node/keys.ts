@@ -28,7 +28,7 @@ import {
 import { dirname } from 'node:path';
 import { constants, zstdDecompressSync } from 'node:zlib';
 import { createVerifier, encodeVerifier, type Verifier } from '../log/note.ts';
-import type { Primitives } from '../log/verify.ts';
+import type { Primitives } from '../log/record.ts';
 import { nodeFiles } from './files.ts';
 
 export interface Signer {
@@ -49,14 +49,17 @@ const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
 /** What the log core needs from Node. */
 export const nodePrimitives: Primitives = {
   sha256,
-  inflate: (stored, byteLength) =>
-    zstdDecompressSync(stored, {
+  inflate: (stored, byteLength) => {
+    const { buffer, byteOffset, length } = zstdDecompressSync(stored, {
       // One byte more would be a lie of the header; the core compares the length.
       maxOutputLength: Math.max(1, byteLength),
       // One buffer as large as what comes out, instead of many to be joined.
       chunkSize: Math.max(constants.Z_MIN_CHUNK, byteLength + 1),
       params: { [constants.ZSTD_d_windowLogMax]: 23 },
-    }),
+    });
+    // Not as the Buffer that it is: cutting entries out of one of those takes twice as long.
+    return new Uint8Array(buffer, byteOffset, length);
+  },
   verifyEd25519: (publicKey, message, signature) => {
     const key = createPublicKey({
       key: Buffer.concat([SPKI_PREFIX, publicKey]),

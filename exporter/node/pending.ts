@@ -300,7 +300,11 @@ export class PendingSpans {
   private send(chunk: readonly Captured[]): void {
     const { written, bytes } = this.encode(chunk);
     if (written.length === 0) return;
-    for (const { sequence } of written) this.open.delete(sequence);
+    for (const captured of written) {
+      this.open.delete(captured.sequence);
+      // What nobody waits for need not live until it is durable: it is all in `bytes`.
+      if (captured.release === undefined) captured.span = undefined;
+    }
     this.submittedCount += written.length;
     this.inFlight.add(written);
     const settleAll = (outcome: SealOutcome): void => {

@@ -5,7 +5,13 @@
  */
 import { constants, zstdCompressSync } from 'node:zlib';
 import { equalBytes } from '../log/bytes.ts';
-import { encodeHeader, headerEnd, parseHeader, type RecordHeader } from '../log/header.ts';
+import {
+  encodeHeader,
+  headerEnd,
+  parseHeader,
+  type RecordHeader,
+  type RecordSource,
+} from '../log/header.ts';
 import { type Hash, leafHash, rootOf } from '../log/merkle.ts';
 import { readFrame } from '../log/segment.ts';
 import { sha256 } from './keys.ts';
@@ -107,4 +113,15 @@ export function followedByFrame(bytes: Uint8Array, at: number): boolean {
     next = view.indexOf('sealspan/record@v1\n', next + 1);
   }
   return false;
+}
+
+/** Whether two sources are the same: one record holds one source (format attack 13). */
+export function equalSources(a: RecordSource, b: RecordSource): boolean {
+  return (
+    a.kind === b.kind &&
+    a.policy === b.policy &&
+    (a.principal === undefined
+      ? b.principal === undefined
+      : b.principal !== undefined && equalBytes(a.principal, b.principal))
+  );
 }

@@ -18,12 +18,13 @@ import type {
 import { controlText } from '../log/control.ts';
 import { type PayloadKind, splitRequest } from '../log/entries.ts';
 import { LogError } from '../log/errors.ts';
-import { equalSources, type RecordSource } from '../log/header.ts';
+import type { RecordSource } from '../log/header.ts';
 import type { Head } from '../log/note.ts';
 import type { HoldEvent } from './holds.ts';
 import { DamagedLogError, type LogWriter, type RecordInDoubt, type Resume } from './log-writer.ts';
 import { causeOf } from './otlp-config.ts';
 import type { SealOutcome } from './pending.ts';
+import { equalSources } from './record.ts';
 
 /** One OTLP request to seal. Its entries go into one record, in order; into several if one can not hold them. */
 export interface SealRequest {

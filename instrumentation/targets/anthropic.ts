@@ -10,7 +10,7 @@ import { AnswerOutput, canonicalJson, valueOutput } from '../content.ts';
 import { type Answer, type InvocationStart, property } from '../invocation.ts';
 import type { Target } from '../target.ts';
 import { serverOf } from './server.ts';
-import { type Field, fieldsOf, indexOf, listOf, textOf, without } from './values.ts';
+import { addFields, fields, fieldsOf, indexOf, listOf, textOf, without } from './values.ts';
 
 const NAME = '@anthropic-ai/sdk';
 
@@ -33,7 +33,7 @@ export const anthropicTarget: Target = {
   },
 };
 
-const PARAMETERS: readonly Field[] = [
+const PARAMETERS = fields([
   ['model', names.ATTR_GEN_AI_REQUEST_MODEL, 'string'],
   ['stream', names.ATTR_GEN_AI_REQUEST_STREAM, 'boolean'],
   ['max_tokens', names.ATTR_GEN_AI_REQUEST_MAX_TOKENS, 'number'],
@@ -41,12 +41,12 @@ const PARAMETERS: readonly Field[] = [
   ['top_k', names.ATTR_GEN_AI_REQUEST_TOP_K, 'number'],
   ['top_p', names.ATTR_GEN_AI_REQUEST_TOP_P, 'number'],
   ['output_config.effort', names.ATTR_GEN_AI_REQUEST_REASONING_LEVEL, 'string'],
-];
+]);
 
-const REPORTED: readonly Field[] = [
+const REPORTED = fields([
   ['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
   ['model', names.ATTR_GEN_AI_RESPONSE_MODEL, 'string'],
-];
+]);
 
 /** What does not configure the model: the content, how the answer is delivered, and whom it is for. */
 const NOT_CONFIGURATION: ReadonlySet<string> = new Set([
@@ -75,7 +75,7 @@ function messagesStart(body: unknown, server: Attributes): InvocationStart {
         [names.ATTR_GEN_AI_REQUEST_STOP_SEQUENCES]: stop.filter((text) => typeof text === 'string'),
       }),
     },
-    input: {
+    input: () => ({
       content: { messages, system },
       config: without(body, NOT_CONFIGURATION),
       messages: () =>
@@ -85,7 +85,7 @@ function messagesStart(body: unknown, server: Attributes): InvocationStart {
         })),
       ...(system !== undefined && { systemInstructions: () => partsOf(system) }),
       ...(tools !== undefined && { toolDefinitions: () => tools }),
-    },
+    }),
   };
 }
 
@@ -152,7 +152,7 @@ export class MessageAnswer implements Answer {
   }
 
   private takeMessage(message: unknown): void {
-    this.reported = { ...this.reported, ...fieldsOf(message, REPORTED) };
+    addFields(this.reported, message, REPORTED);
     this.takeUsage(property(message, 'usage'));
     const role = textOf(property(message, 'role'));
     if (role !== undefined) this.output.message(0, role);

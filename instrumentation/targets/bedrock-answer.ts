@@ -8,14 +8,14 @@ import * as names from '../../semconv/index.ts';
 import { AnswerOutput, canonicalJson, SequenceOutput, valueOutput } from '../content.ts';
 import { type Answer, property } from '../invocation.ts';
 import { guard } from '../settings.ts';
-import { type Field, fieldsOf, indexOf, listOf, textOf } from './values.ts';
+import { addFields, fields, indexOf, listOf, textOf } from './values.ts';
 
-const USAGE: readonly Field[] = [
+const USAGE = fields([
   ['usage.inputTokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
   ['usage.outputTokens', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
   ['usage.cacheReadInputTokens', names.ATTR_GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, 'number'],
   ['usage.cacheWriteInputTokens', names.ATTR_GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS, 'number'],
-];
+]);
 
 /** The answer of `Converse` and `ConverseStream`. */
 export class ConverseAnswer implements Answer {
@@ -86,7 +86,7 @@ export class ConverseAnswer implements Answer {
   }
 
   private report(value: unknown): void {
-    this.reported = { ...this.reported, ...fieldsOf(value, USAGE) };
+    addFields(this.reported, value, USAGE);
   }
 }
 
@@ -95,10 +95,10 @@ const HEADERS: readonly (readonly [string, string])[] = [
   ['x-amzn-bedrock-output-token-count', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS],
 ];
 const METRICS = 'amazon-bedrock-invocationMetrics';
-const COUNTED: readonly Field[] = [
+const COUNTED = fields([
   ['inputTokenCount', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
   ['outputTokenCount', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
-];
+]);
 
 /** The answer of `InvokeModel` and its stream: JSON in the shape of the model's family. */
 export class BodyAnswer implements Answer {
@@ -133,7 +133,7 @@ export class BodyAnswer implements Answer {
     const metrics = property(piece, METRICS);
     if (metrics !== undefined) {
       this.hasMetrics = true;
-      this.reported = { ...this.reported, ...fieldsOf(metrics, COUNTED) };
+      addFields(this.reported, metrics, COUNTED);
     }
     if (this.known !== undefined) {
       this.known.chunk(piece);

@@ -20,7 +20,7 @@ import { sdkErrorEnding, watchCall } from '../watch.ts';
 import { MessageAnswer } from './anthropic.ts';
 import { BodyAnswer, ConverseAnswer, jsonOf, partsOf } from './bedrock-answer.ts';
 import { serverOf } from './server.ts';
-import { type Field, fieldsOf, listOf, textOf, without } from './values.ts';
+import { fields, fieldsOf, listOf, textOf, without } from './values.ts';
 
 const NAME = '@aws-sdk/client-bedrock-runtime';
 
@@ -135,7 +135,7 @@ function startCall(
   }
 }
 
-const PARAMETERS: readonly Field[] = [
+const PARAMETERS = fields([
   ['inferenceConfig.maxTokens', names.ATTR_GEN_AI_REQUEST_MAX_TOKENS, 'number'],
   ['inferenceConfig.temperature', names.ATTR_GEN_AI_REQUEST_TEMPERATURE, 'number'],
   ['inferenceConfig.topP', names.ATTR_GEN_AI_REQUEST_TOP_P, 'number'],
@@ -147,7 +147,7 @@ const PARAMETERS: readonly Field[] = [
   ['textGenerationConfig.maxTokenCount', names.ATTR_GEN_AI_REQUEST_MAX_TOKENS, 'number'],
   ['textGenerationConfig.temperature', names.ATTR_GEN_AI_REQUEST_TEMPERATURE, 'number'],
   ['textGenerationConfig.topP', names.ATTR_GEN_AI_REQUEST_TOP_P, 'number'],
-];
+]);
 
 function attributesOf(
   operation: string,
@@ -187,7 +187,7 @@ function converseStart(
   return {
     name: model === undefined ? operation : `${operation} ${model}`,
     attributes: attributesOf(operation, model, input, stop, isStream),
-    input: {
+    input: () => ({
       content: Object.fromEntries(
         [...CONVERSE_CONTENT].map((name) => [name, property(input, name)]),
       ),
@@ -199,7 +199,7 @@ function converseStart(
         })),
       ...(system !== undefined && { systemInstructions: () => partsOf(system) }),
       ...(tools !== undefined && { toolDefinitions: () => tools }),
-    },
+    }),
   };
 }
 
@@ -233,7 +233,7 @@ function invokeStart(model: string | undefined, body: unknown, isStream: boolean
   return {
     name: model === undefined ? operation : `${operation} ${model}`,
     attributes: attributesOf(operation, model, body, stop, isStream),
-    input: {
+    input: () => ({
       content: isKnown ? content : body,
       config: { modelId: model, ...(isKnown && without(body, BODY_CONTENT)) },
       messages: () =>
@@ -242,7 +242,7 @@ function invokeStart(model: string | undefined, body: unknown, isStream: boolean
           parts: partsOf(property(message, 'content')),
         })),
       ...(tools !== undefined && { toolDefinitions: () => tools }),
-    },
+    }),
   };
 }
 

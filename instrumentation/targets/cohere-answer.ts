@@ -7,21 +7,24 @@ import type { Attributes } from '@opentelemetry/api';
 import * as names from '../../semconv/index.ts';
 import { AnswerOutput, canonicalJson, valueOutput } from '../content.ts';
 import { type Answer, property } from '../invocation.ts';
-import { fieldsOf, indexOf, listOf, textOf } from './values.ts';
+import { addFields, type Fields, fields, indexOf, listOf, textOf } from './values.ts';
 
 /** The plan of a call of tools comes after all other reasoning. */
 const PLAN_ORDER = 4096;
 
 /** The numbers of tokens; what was billed stands in where the model's own are not told. */
-export function usageOf(usage: unknown): Attributes {
-  return fieldsOf(usage, [
-    ['tokens.inputTokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
-    ['tokens.outputTokens', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
-    ['billedUnits.inputTokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
-    ['billedUnits.outputTokens', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
-    ['cachedTokens', names.ATTR_GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, 'number'],
-  ]);
-}
+export const USAGE: Fields = fields([
+  ['tokens.inputTokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
+  ['tokens.outputTokens', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
+  ['billedUnits.inputTokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
+  ['billedUnits.outputTokens', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
+  ['cachedTokens', names.ATTR_GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, 'number'],
+]);
+
+export const ID: Fields = fields([
+  ['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
+  ['responseId', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
+]);
 
 /** The answer of a chat. */
 export class CohereChatAnswer implements Answer {
@@ -57,7 +60,7 @@ export class CohereChatAnswer implements Answer {
     switch (property(event, 'type') ?? property(event, 'eventType')) {
       case 'message-start':
         this.output.message(0, textOf(property(message, 'role')) ?? 'assistant');
-        this.takeId(event);
+        addFields(this.reported, event, ID);
         break;
       case 'content-start':
       case 'content-delta':
@@ -125,22 +128,9 @@ export class CohereChatAnswer implements Answer {
     }
   }
 
-  private takeId(value: unknown): void {
-    this.reported = {
-      ...this.reported,
-      ...fieldsOf(value, [
-        ['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
-        ['responseId', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
-      ]),
-    };
-  }
-
   private takeEnd(value: unknown): void {
-    this.takeId(value);
-    this.reported = {
-      ...this.reported,
-      ...usageOf(property(value, 'usage') ?? property(value, 'meta')),
-    };
+    addFields(this.reported, value, ID);
+    addFields(this.reported, property(value, 'usage') ?? property(value, 'meta'), USAGE);
     const reason = textOf(property(value, 'finishReason'));
     if (reason === undefined) return;
     this.output.message(0, undefined, reason);

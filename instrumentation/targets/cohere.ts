@@ -10,9 +10,9 @@ import { type AsyncCall, type Outcome, watchAsyncCalls } from '../async-call.ts'
 import { type Answer, property } from '../invocation.ts';
 import type { CallMessage, Hook, Target } from '../target.ts';
 import { ValueAnswer } from '../watch.ts';
-import { CohereChatAnswer, usageOf } from './cohere-answer.ts';
+import { CohereChatAnswer, ID, USAGE } from './cohere-answer.ts';
 import { serverOf } from './server.ts';
-import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './values.ts';
+import { fields, fieldsOf, listOf, textOf, userMessages, without } from './values.ts';
 
 const NAME = 'cohere-ai';
 /** Where the package goes unless it is told otherwise. */
@@ -95,7 +95,7 @@ function isTimeout(error: unknown): boolean {
   return property(error, 'cause') === 'timeout' || property(error, 'message') === '"timeout"';
 }
 
-const PARAMETERS: readonly Field[] = [
+const PARAMETERS = fields([
   ['model', names.ATTR_GEN_AI_REQUEST_MODEL, 'string'],
   ['maxTokens', names.ATTR_GEN_AI_REQUEST_MAX_TOKENS, 'number'],
   ['temperature', names.ATTR_GEN_AI_REQUEST_TEMPERATURE, 'number'],
@@ -106,7 +106,7 @@ const PARAMETERS: readonly Field[] = [
   ['presencePenalty', names.ATTR_GEN_AI_REQUEST_PRESENCE_PENALTY, 'number'],
   ['numGenerations', names.ATTR_GEN_AI_REQUEST_CHOICE_COUNT, 'number'],
   ['conversationId', names.ATTR_GEN_AI_CONVERSATION_ID, 'string'],
-];
+]);
 
 /** The content of the interfaces, as far as a request has it. */
 const CONTENT = [
@@ -155,7 +155,7 @@ function describe(method: Method, { arguments: args, self }: CallMessage): Async
           [names.ATTR_GEN_AI_OUTPUT_TYPE]: names.GEN_AI_OUTPUT_TYPE_VALUE_JSON,
         }),
       },
-      input: {
+      input: () => ({
         content: Object.fromEntries(CONTENT.map((name) => [name, property(request, name)])),
         config: without(request, NOT_CONFIGURATION),
         messages: () => messagesOf(request),
@@ -163,7 +163,7 @@ function describe(method: Method, { arguments: args, self }: CallMessage): Async
           systemInstructions: () => [{ type: 'text', content: system }],
         }),
         ...(tools !== undefined && { toolDefinitions: () => tools }),
-      },
+      }),
     },
     answer: method.answer(),
     signal: property(options, 'abortSignal'),
@@ -195,8 +195,8 @@ function reportedOf(value: unknown): Attributes {
   const lists = Array.isArray(embeddings) ? [embeddings] : Object.values(embeddings ?? {});
   const vector = lists.map((list) => listOf(list)[0]).find((first) => Array.isArray(first));
   return {
-    ...fieldsOf(value, [['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string']]),
-    ...usageOf(property(value, 'meta')),
+    ...fieldsOf(value, ID),
+    ...fieldsOf(property(value, 'meta'), USAGE),
     ...(Array.isArray(vector) && { [names.ATTR_GEN_AI_EMBEDDINGS_DIMENSION_COUNT]: vector.length }),
   };
 }

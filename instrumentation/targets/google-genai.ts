@@ -11,7 +11,7 @@ import { type Answer, property } from '../invocation.ts';
 import type { CallMessage, Hook, Target } from '../target.ts';
 import { ValueAnswer } from '../watch.ts';
 import { serverOf } from './server.ts';
-import { type Field, fieldsOf, indexOf, listOf, textOf, without } from './values.ts';
+import { fields, fieldsOf, indexOf, listOf, textOf, without } from './values.ts';
 
 const NAME = '@google/genai';
 
@@ -33,7 +33,7 @@ function hookOf(channel: string): Hook {
   return { channel, file: 'dist/(?:node/)?index', function: method };
 }
 
-const PARAMETERS: readonly Field[] = [
+const PARAMETERS = fields([
   ['temperature', names.ATTR_GEN_AI_REQUEST_TEMPERATURE, 'number'],
   ['topP', names.ATTR_GEN_AI_REQUEST_TOP_P, 'number'],
   ['topK', names.ATTR_GEN_AI_REQUEST_TOP_K, 'number'],
@@ -43,9 +43,9 @@ const PARAMETERS: readonly Field[] = [
   ['frequencyPenalty', names.ATTR_GEN_AI_REQUEST_FREQUENCY_PENALTY, 'number'],
   ['seed', names.ATTR_GEN_AI_REQUEST_SEED, 'number'],
   ['thinkingConfig.thinkingLevel', names.ATTR_GEN_AI_REQUEST_REASONING_LEVEL, 'string'],
-];
+]);
 
-const REPORTED: readonly Field[] = [
+const REPORTED = fields([
   ['responseId', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
   ['modelVersion', names.ATTR_GEN_AI_RESPONSE_MODEL, 'string'],
   ['usageMetadata.promptTokenCount', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
@@ -55,7 +55,7 @@ const REPORTED: readonly Field[] = [
     'number',
   ],
   ['usageMetadata.thoughtsTokenCount', names.ATTR_GEN_AI_USAGE_REASONING_OUTPUT_TOKENS, 'number'],
-];
+]);
 
 /** What does not configure the model: the content, how the request is made, and what the package does by itself. */
 const NOT_CONFIGURATION: ReadonlySet<string> = new Set([
@@ -114,13 +114,13 @@ function contentCall(message: CallMessage, isStream: boolean): AsyncCall {
         ...(Array.isArray(stop) && { [names.ATTR_GEN_AI_REQUEST_STOP_SEQUENCES]: stop }),
         ...(isJson && { [names.ATTR_GEN_AI_OUTPUT_TYPE]: names.GEN_AI_OUTPUT_TYPE_VALUE_JSON }),
       },
-      input: {
+      input: () => ({
         content: { contents, systemInstruction: system },
         config: { ...without(config, NOT_CONFIGURATION), model },
         messages: () => [contents].flat().map(messageOf),
         ...(system !== undefined && { systemInstructions: () => partsOf(system) }),
         ...(tools !== undefined && { toolDefinitions: () => tools }),
-      },
+      }),
     },
     answer: new ContentAnswer(indexOf(property(config, 'candidateCount'), 1)),
     signal: property(config, 'abortSignal'),
@@ -141,11 +141,11 @@ function embeddingsCall(message: CallMessage): AsyncCall {
         ...server,
         ...(model !== undefined && { [names.ATTR_GEN_AI_REQUEST_MODEL]: model }),
       },
-      input: {
+      input: () => ({
         content: { contents },
         config: { ...without(config, NOT_CONFIGURATION), model },
         messages: () => [contents].flat().map(messageOf),
-      },
+      }),
     },
     answer: new ValueAnswer(vectorsOf, (value) => {
       const [first] = vectorsOf(value);

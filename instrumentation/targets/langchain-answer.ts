@@ -8,7 +8,7 @@ import * as names from '../../semconv/index.ts';
 import { AnswerOutput } from '../content.ts';
 import { type Answer, property } from '../invocation.ts';
 import { guard } from '../settings.ts';
-import { type Field, fieldsOf, indexOf, listOf, textOf } from './values.ts';
+import { addFields, fields, fieldsOf, indexOf, listOf, textOf } from './values.ts';
 
 const ROLES: Readonly<Record<string, string>> = {
   human: 'user',
@@ -40,7 +40,7 @@ export function messageOf(message: unknown): unknown {
   };
 }
 
-const USAGE: readonly Field[] = [
+const USAGE = fields([
   ['input_tokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
   ['output_tokens', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
   ['input_token_details.cache_read', names.ATTR_GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, 'number'],
@@ -50,16 +50,16 @@ const USAGE: readonly Field[] = [
     'number',
   ],
   ['output_token_details.reasoning', names.ATTR_GEN_AI_USAGE_REASONING_OUTPUT_TOKENS, 'number'],
-];
-const TOTALS: readonly Field[] = [
+]);
+const TOTALS = fields([
   ['tokenUsage.promptTokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
   ['tokenUsage.completionTokens', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
-];
-const METADATA: readonly Field[] = [
+]);
+const METADATA = fields([
   ['model_name', names.ATTR_GEN_AI_RESPONSE_MODEL, 'string'],
   ['model', names.ATTR_GEN_AI_RESPONSE_MODEL, 'string'],
   ['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
-];
+]);
 const REASONS = ['finish_reason', 'stop_reason', 'finishReason', 'stopReason'];
 
 export class LangchainAnswer implements Answer {
@@ -96,7 +96,7 @@ export class LangchainAnswer implements Answer {
     this.output.message(index, 'assistant');
     this.report(property(generation, 'generationInfo'));
     this.report(property(message, 'response_metadata'));
-    this.reported = { ...this.reported, ...fieldsOf(property(message, 'usage_metadata'), USAGE) };
+    addFields(this.reported, property(message, 'usage_metadata'), USAGE);
     for (const info of [
       property(generation, 'generationInfo'),
       property(message, 'response_metadata'),
@@ -143,16 +143,16 @@ export class LangchainAnswer implements Answer {
       case 'message-finish':
         this.report(property(event, 'metadata') ?? property(event, 'responseMetadata'));
         this.finish(0, textOf(property(event, 'reason')));
-        this.reported = { ...this.reported, ...fieldsOf(property(event, 'usage'), USAGE) };
+        addFields(this.reported, property(event, 'usage'), USAGE);
         break;
       case 'usage':
-        this.reported = { ...this.reported, ...fieldsOf(property(event, 'usage'), USAGE) };
+        addFields(this.reported, property(event, 'usage'), USAGE);
         break;
     }
   }
 
   private report(metadata: unknown): void {
-    this.reported = { ...this.reported, ...fieldsOf(metadata, METADATA) };
+    addFields(this.reported, metadata, METADATA);
   }
 
   private finish(index: number, reason: string | undefined): void {

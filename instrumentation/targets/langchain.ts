@@ -23,7 +23,7 @@ import { channelOf, listen, type Target } from '../target.ts';
 import { ToolAnswer, toolStart } from '../tool.ts';
 import { runWithin, sdkErrorEnding, ValueAnswer, watchCall, watchHooked } from '../watch.ts';
 import { LangchainAnswer, messageOf } from './langchain-answer.ts';
-import { type Field, fieldsOf, listOf, textOf, without } from './values.ts';
+import { fields, fieldsOf, listOf, textOf, without } from './values.ts';
 
 const NAME = '@langchain/core';
 
@@ -101,7 +101,7 @@ function subscribe(): void {
           ...(source !== undefined && { [names.ATTR_GEN_AI_DATA_SOURCE_ID]: source }),
           ...(typeof k === 'number' && { [names.ATTR_GEN_AI_RETRIEVAL_TOP_K]: k }),
         },
-        input: { content: args?.[0] },
+        input: () => ({ content: args?.[0] }),
       },
       new ValueAnswer((documents) => listOf(documents).map(documentOf)),
     );
@@ -200,10 +200,10 @@ function signalsOf(options: unknown): Signals {
 }
 
 /** What LangChain models say of themselves to those who trace them. */
-const DESCRIBED: readonly Field[] = [
+const DESCRIBED = fields([
   ['ls_temperature', names.ATTR_GEN_AI_REQUEST_TEMPERATURE, 'number'],
   ['ls_max_tokens', names.ATTR_GEN_AI_REQUEST_MAX_TOKENS, 'number'],
-];
+]);
 
 const PROVIDERS: Readonly<Record<string, string>> = {
   amazon_bedrock: names.GEN_AI_PROVIDER_NAME_VALUE_AWS_BEDROCK,
@@ -259,12 +259,12 @@ function startCall(
     {
       name: name === undefined ? operation : `${operation} ${name}`,
       attributes,
-      input: {
+      input: () => ({
         content: messages === undefined ? { prompts: input } : { messages },
         config: { model: name, ...without(parameters, NOT_CONFIGURATION) },
         ...(messages !== undefined && { messages: () => chatMessages(messages) }),
         ...(tools !== undefined && { toolDefinitions: () => tools }),
-      },
+      }),
     },
     new LangchainAnswer(),
   );

@@ -14,7 +14,7 @@ import { ValueAnswer } from '../watch.ts';
 import { watchWebStream } from '../web-stream.ts';
 import { ChatAnswer } from './openai-chat.ts';
 import { serverOf } from './server.ts';
-import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './values.ts';
+import { fields, fieldsOf, listOf, textOf, userMessages, without } from './values.ts';
 
 const NAME = '@mistralai/mistralai';
 
@@ -89,7 +89,7 @@ function watchStream(value: object, invocation: Invocation, signals: Signals): b
   return true;
 }
 
-const PARAMETERS: readonly Field[] = [
+const PARAMETERS = fields([
   ['model', names.ATTR_GEN_AI_REQUEST_MODEL, 'string'],
   ['agentId', names.ATTR_GEN_AI_AGENT_ID, 'string'],
   ['maxTokens', names.ATTR_GEN_AI_REQUEST_MAX_TOKENS, 'number'],
@@ -101,7 +101,7 @@ const PARAMETERS: readonly Field[] = [
   ['presencePenalty', names.ATTR_GEN_AI_REQUEST_PRESENCE_PENALTY, 'number'],
   ['reasoningEffort', names.ATTR_GEN_AI_REQUEST_REASONING_LEVEL, 'string'],
   ['outputDimension', names.ATTR_GEN_AI_EMBEDDINGS_DIMENSION_COUNT, 'number'],
-];
+]);
 
 /** The content of the interfaces, as far as a request has it. */
 const CONTENT = ['messages', 'prediction', 'prompt', 'suffix', 'inputs', 'input'] as const;
@@ -140,12 +140,12 @@ function describe(what: Function, { arguments: args }: CallMessage): AsyncCall {
           stop !== null && { [names.ATTR_GEN_AI_REQUEST_STOP_SEQUENCES]: [stop].flat() }),
         ...(outputType !== undefined && { [names.ATTR_GEN_AI_OUTPUT_TYPE]: outputType }),
       } as Attributes,
-      input: {
+      input: () => ({
         content: Object.fromEntries(CONTENT.map((name) => [name, property(request, name)])),
         config: without(request, NOT_CONFIGURATION),
         messages: () => messagesOf(request),
         ...(tools !== undefined && { toolDefinitions: () => tools }),
-      },
+      }),
     },
     answer: what.answer(request),
     signal: property(options, 'signal') ?? property(property(options, 'fetchOptions'), 'signal'),
@@ -158,15 +158,17 @@ function messagesOf(request: unknown): unknown {
   return chatMessages(messages) ?? userMessages(text, property(request, 'suffix'));
 }
 
+const REPORTED = fields([
+  ['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
+  ['model', names.ATTR_GEN_AI_RESPONSE_MODEL, 'string'],
+  ['usage.promptTokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
+]);
+
 function reportedOf(value: unknown): Attributes {
   const [first] = listOf(property(value, 'data'));
   const vector = property(first, 'embedding');
   return {
-    ...fieldsOf(value, [
-      ['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
-      ['model', names.ATTR_GEN_AI_RESPONSE_MODEL, 'string'],
-      ['usage.promptTokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
-    ]),
+    ...fieldsOf(value, REPORTED),
     ...(Array.isArray(vector) && { [names.ATTR_GEN_AI_EMBEDDINGS_DIMENSION_COUNT]: vector.length }),
   };
 }

@@ -12,7 +12,7 @@ import { type Answer, type InvocationStart, property } from '../invocation.ts';
 import type { CallMessage, Hook, Target } from '../target.ts';
 import { ValueAnswer } from '../watch.ts';
 import { serverOf } from './server.ts';
-import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './values.ts';
+import { addFields, fields, fieldsOf, listOf, textOf, userMessages, without } from './values.ts';
 
 const NAME = 'ollama';
 /** The conventions have no name for it. */
@@ -39,7 +39,7 @@ function hookOf(methodName: string): Hook {
   };
 }
 
-const PARAMETERS: readonly Field[] = [
+const PARAMETERS = fields([
   ['model', names.ATTR_GEN_AI_REQUEST_MODEL, 'string'],
   ['options.temperature', names.ATTR_GEN_AI_REQUEST_TEMPERATURE, 'number'],
   ['options.top_p', names.ATTR_GEN_AI_REQUEST_TOP_P, 'number'],
@@ -49,13 +49,13 @@ const PARAMETERS: readonly Field[] = [
   ['options.presence_penalty', names.ATTR_GEN_AI_REQUEST_PRESENCE_PENALTY, 'number'],
   ['options.frequency_penalty', names.ATTR_GEN_AI_REQUEST_FREQUENCY_PENALTY, 'number'],
   ['think', names.ATTR_GEN_AI_REQUEST_REASONING_LEVEL, 'string'],
-];
+]);
 
-const REPORTED: readonly Field[] = [
+const REPORTED = fields([
   ['model', names.ATTR_GEN_AI_RESPONSE_MODEL, 'string'],
   ['prompt_eval_count', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
   ['eval_count', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
-];
+]);
 
 /** The content of the interfaces, as far as a request has it. */
 const CONTENT = ['messages', 'system', 'prompt', 'suffix', 'context', 'images', 'input'] as const;
@@ -82,7 +82,7 @@ function startOf(operation: string, request: unknown, self: unknown): Invocation
       ...(format !== undefined &&
         format !== '' && { [names.ATTR_GEN_AI_OUTPUT_TYPE]: names.GEN_AI_OUTPUT_TYPE_VALUE_JSON }),
     },
-    input: {
+    input: () => ({
       content: Object.fromEntries(CONTENT.map((name) => [name, property(request, name)])),
       config: without(request, NOT_CONFIGURATION),
       messages: () => chatMessages(messages) ?? userMessages(prompt),
@@ -90,7 +90,7 @@ function startOf(operation: string, request: unknown, self: unknown): Invocation
         systemInstructions: () => [{ type: 'text', content: system }],
       }),
       ...(tools !== undefined && { toolDefinitions: () => tools }),
-    },
+    }),
   };
 }
 
@@ -142,7 +142,7 @@ class GenerationAnswer implements Answer {
     const message = property(value, 'message');
     const text = textOf(property(message, 'content')) ?? textOf(property(value, 'response'));
     const thinking = property(message, 'thinking') ?? property(value, 'thinking');
-    this.reported = { ...this.reported, ...fieldsOf(value, REPORTED) };
+    addFields(this.reported, value, REPORTED);
     if (text !== undefined) {
       output.message(0, textOf(property(message, 'role')) ?? 'assistant');
       output.text(0, 'text', 0, text);

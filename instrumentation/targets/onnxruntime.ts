@@ -76,7 +76,7 @@ function subscribe(): void {
           ...(model?.name !== undefined && { [names.ATTR_GEN_AI_REQUEST_MODEL]: model.name }),
           ...(digest !== undefined && { [names.ATTR_AIGOV_MODEL_DIGEST]: digest }),
         },
-        input: { content: tensorsOf(args?.[0]) },
+        input: () => ({ content: tensorsOf(args?.[0]) }),
       },
       new ValueAnswer(tensorsOf),
     );

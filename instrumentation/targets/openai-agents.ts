@@ -20,7 +20,7 @@ import { replace, watchIterable } from '../streams.ts';
 import { channelOf, listen, type Target } from '../target.ts';
 import { ToolAnswer, toolStart } from '../tool.ts';
 import { runWithin, sdkErrorEnding, ValueAnswer, watchCall, watchHooked } from '../watch.ts';
-import { type Field, fieldsOf, listOf, textOf } from './values.ts';
+import { fields, fieldsOf, listOf, textOf } from './values.ts';
 
 const NAME = '@openai/agents-core';
 
@@ -65,7 +65,9 @@ function subscribe(): void {
           ...(agent !== undefined && { [names.ATTR_GEN_AI_AGENT_NAME]: agent }),
         },
         // A run that goes on where another stopped has no input of its own.
-        input: { content: typeof input === 'string' || Array.isArray(input) ? input : null },
+        input: () => ({
+          content: typeof input === 'string' || Array.isArray(input) ? input : null,
+        }),
       },
       new ValueAnswer((result) => property(result, 'finalOutput')),
     );
@@ -170,7 +172,7 @@ function signalsOf(options: unknown): Signals {
   return [signal instanceof AbortSignal ? signal : undefined];
 }
 
-const PARAMETERS: readonly Field[] = [
+const PARAMETERS = fields([
   ['modelSettings.temperature', names.ATTR_GEN_AI_REQUEST_TEMPERATURE, 'number'],
   ['modelSettings.topP', names.ATTR_GEN_AI_REQUEST_TOP_P, 'number'],
   ['modelSettings.maxTokens', names.ATTR_GEN_AI_REQUEST_MAX_TOKENS, 'number'],
@@ -179,7 +181,7 @@ const PARAMETERS: readonly Field[] = [
   ['modelSettings.reasoning.effort', names.ATTR_GEN_AI_REQUEST_REASONING_LEVEL, 'string'],
   ['conversationId', names.ATTR_GEN_AI_CONVERSATION_ID, 'string'],
   ['previousResponseId', names.ATTR_GEN_AI_REQUEST_PREVIOUS_RESPONSE_ID, 'string'],
-];
+]);
 
 function startCall(
   model: unknown,
@@ -207,7 +209,7 @@ function startCall(
         ...(isStream && { [names.ATTR_GEN_AI_REQUEST_STREAM]: true }),
         ...fieldsOf(request, PARAMETERS),
       },
-      input: {
+      input: () => ({
         content: { input, instructions },
         config: { model: name, modelSettings, tools, outputType, handoffs, prompt },
         messages: () => messagesOf(input),
@@ -215,7 +217,7 @@ function startCall(
           systemInstructions: () => [{ type: 'text', content: instructions }],
         }),
         ...(listOf(tools).length > 0 && { toolDefinitions: () => tools }),
-      },
+      }),
     },
     new ModelAnswer(signals),
   );
@@ -250,12 +252,12 @@ function messagesOf(input: unknown): readonly unknown[] {
   });
 }
 
-const REPORTED: readonly Field[] = [
+const REPORTED = fields([
   ['responseId', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
   ['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
   ['usage.inputTokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
   ['usage.outputTokens', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
-];
+]);
 
 /** A response in the shape that the package gives those of all models, or the events of one. */
 class ModelAnswer implements Answer {

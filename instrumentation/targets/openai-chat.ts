@@ -8,10 +8,10 @@ import * as names from '../../semconv/index.ts';
 import { chatMessages } from '../../semconv/messages.ts';
 import { AnswerOutput, valueOutput } from '../content.ts';
 import { type Answer, type InvocationStart, property } from '../invocation.ts';
-import { type Field, fieldsOf, indexOf, listOf, textOf, without } from './values.ts';
+import { addFields, type Fields, fields, indexOf, listOf, textOf, without } from './values.ts';
 
 /** Parameters of this interface, and of the one before it. */
-export const PARAMETERS: readonly Field[] = [
+export const PARAMETERS: Fields = fields([
   ['model', names.ATTR_GEN_AI_REQUEST_MODEL, 'string'],
   ['n', names.ATTR_GEN_AI_REQUEST_CHOICE_COUNT, 'number'],
   ['seed', names.ATTR_GEN_AI_REQUEST_SEED, 'number'],
@@ -24,9 +24,9 @@ export const PARAMETERS: readonly Field[] = [
   ['presence_penalty', names.ATTR_GEN_AI_REQUEST_PRESENCE_PENALTY, 'number'],
   ['reasoning_effort', names.ATTR_GEN_AI_REQUEST_REASONING_LEVEL, 'string'],
   ['service_tier', names.ATTR_OPENAI_REQUEST_SERVICE_TIER, 'string'],
-];
+]);
 
-const REPORTED: readonly Field[] = [
+const REPORTED = fields([
   ['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
   ['model', names.ATTR_GEN_AI_RESPONSE_MODEL, 'string'],
   ['service_tier', names.ATTR_OPENAI_RESPONSE_SERVICE_TIER, 'string'],
@@ -56,7 +56,7 @@ const REPORTED: readonly Field[] = [
     names.ATTR_GEN_AI_USAGE_AUDIO_OUTPUT_TOKENS,
     'number',
   ],
-];
+]);
 
 /** What does not configure the model: the content, how the answer is delivered, and whom it is for. */
 const NOT_CONFIGURATION: ReadonlySet<string> = new Set([
@@ -83,26 +83,27 @@ export function chatStart(body: unknown, server: Attributes): InvocationStart {
   const stop = property(body, 'stop');
   const outputType =
     OUTPUT_TYPES[textOf(property(property(body, 'response_format'), 'type')) ?? ''];
-  const messages = property(body, 'messages');
-  const tools = property(body, 'tools');
+  const attributes: Attributes = {
+    [names.ATTR_GEN_AI_OPERATION_NAME]: operation,
+    ...server,
+    [names.ATTR_OPENAI_API_TYPE]: names.OPENAI_API_TYPE_VALUE_CHAT_COMPLETIONS,
+  };
+  addFields(attributes, body, PARAMETERS);
+  if (stop !== undefined && stop !== null) {
+    attributes[names.ATTR_GEN_AI_REQUEST_STOP_SEQUENCES] = [stop].flat().filter(isText);
+  }
+  if (outputType !== undefined) attributes[names.ATTR_GEN_AI_OUTPUT_TYPE] = outputType;
   return {
     name: model === undefined ? operation : `${operation} ${model}`,
-    attributes: {
-      [names.ATTR_GEN_AI_OPERATION_NAME]: operation,
-      ...server,
-      [names.ATTR_OPENAI_API_TYPE]: names.OPENAI_API_TYPE_VALUE_CHAT_COMPLETIONS,
-      ...fieldsOf(body, PARAMETERS),
-      ...(stop !== undefined &&
-        stop !== null && {
-          [names.ATTR_GEN_AI_REQUEST_STOP_SEQUENCES]: [stop].flat().filter(isText),
-        }),
-      ...(outputType !== undefined && { [names.ATTR_GEN_AI_OUTPUT_TYPE]: outputType }),
-    },
-    input: {
-      content: { messages, prediction: property(body, 'prediction') },
-      config: without(body, NOT_CONFIGURATION),
-      messages: () => chatMessages(messages),
-      ...(tools !== undefined && { toolDefinitions: () => tools }),
+    attributes,
+    input: () => {
+      const [messages, tools] = [property(body, 'messages'), property(body, 'tools')];
+      return {
+        content: { messages, prediction: property(body, 'prediction') },
+        config: without(body, NOT_CONFIGURATION),
+        messages: () => chatMessages(messages),
+        ...(tools !== undefined && { toolDefinitions: () => tools }),
+      };
     },
   };
 }
@@ -151,7 +152,7 @@ export class ChatAnswer implements Answer {
   }
 
   private take(value: unknown, key: 'message' | 'delta'): void {
-    this.reported = { ...this.reported, ...fieldsOf(value, REPORTED) };
+    addFields(this.reported, value, REPORTED);
     for (const [position, choice] of listOf(property(value, 'choices')).entries()) {
       const index = indexOf(property(choice, 'index'), position);
       this.choices.add(index);

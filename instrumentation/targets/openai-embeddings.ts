@@ -8,17 +8,17 @@ import * as names from '../../semconv/index.ts';
 import type { Described } from '../api-client.ts';
 import { property } from '../invocation.ts';
 import { ValueAnswer } from '../watch.ts';
-import { type Field, fieldsOf, listOf, textOf, userMessages, without } from './values.ts';
+import { fields, fieldsOf, listOf, textOf, userMessages, without } from './values.ts';
 
-const PARAMETERS: readonly Field[] = [
+const PARAMETERS = fields([
   ['model', names.ATTR_GEN_AI_REQUEST_MODEL, 'string'],
   ['dimensions', names.ATTR_GEN_AI_EMBEDDINGS_DIMENSION_COUNT, 'number'],
-];
+]);
 
-const REPORTED: readonly Field[] = [
+const REPORTED = fields([
   ['model', names.ATTR_GEN_AI_RESPONSE_MODEL, 'string'],
   ['usage.prompt_tokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
-];
+]);
 
 /** What does not configure the model: the content, and whom the answer is for. */
 const NOT_CONFIGURATION: ReadonlySet<string> = new Set(['input', 'user']);
@@ -37,11 +37,11 @@ export function embeddingsCall(body: unknown, server: Attributes): Described {
         ...fieldsOf(body, PARAMETERS),
         ...(format !== undefined && { [names.ATTR_GEN_AI_REQUEST_ENCODING_FORMATS]: [format] }),
       },
-      input: {
+      input: () => ({
         content: { input: property(body, 'input') },
         config: without(body, NOT_CONFIGURATION),
         messages: () => userMessages(property(body, 'input')),
-      },
+      }),
     },
     answer: new ValueAnswer(vectorsOf, reportedOf),
   };

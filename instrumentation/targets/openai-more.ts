@@ -11,7 +11,16 @@ import { property } from '../invocation.ts';
 import { currentSettings } from '../settings.ts';
 import { ValueAnswer } from '../watch.ts';
 import { ChatAnswer, PARAMETERS } from './openai-chat.ts';
-import { fieldsOf, indexOf, listOf, textOf, userMessages, without } from './values.ts';
+import {
+  type Field,
+  fields,
+  fieldsOf,
+  indexOf,
+  listOf,
+  textOf,
+  userMessages,
+  without,
+} from './values.ts';
 
 /** What does not configure the model: the content, how the answer is delivered, and whom it is for. */
 const NOT_CONFIGURATION: ReadonlySet<string> = new Set([
@@ -56,12 +65,13 @@ export function moderationsCall(body: unknown, server: Attributes): Described {
       userMessages([input].flat().map((part) => textOf(part) ?? property(part, 'text'))),
     answer: new ValueAnswer(
       (value) => property(value, 'results') ?? value,
-      (value) => fieldsOf(value, [['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'], MODEL]),
+      (value) => fieldsOf(value, MODERATION),
     ),
   });
 }
 
-const MODEL = ['model', names.ATTR_GEN_AI_RESPONSE_MODEL, 'string'] as const;
+const MODEL: Field = ['model', names.ATTR_GEN_AI_RESPONSE_MODEL, 'string'];
+const MODERATION = fields([['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'], MODEL]);
 
 /** A call that asks questions about an input and gets values, each with a probability. */
 export function decisionsCall(body: unknown, server: Attributes): Described {
@@ -75,6 +85,27 @@ export function decisionsCall(body: unknown, server: Attributes): Described {
   });
 }
 
+const DECISION = fields([
+  MODEL,
+  ['usage.input_tokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
+  ['usage.output_tokens', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
+  [
+    'usage.input_tokens_details.cached_tokens',
+    names.ATTR_GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
+    'number',
+  ],
+  [
+    'usage.input_tokens_details.cache_write_tokens',
+    names.ATTR_GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
+    'number',
+  ],
+  [
+    'usage.output_tokens_details.reasoning_tokens',
+    names.ATTR_GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
+    'number',
+  ],
+]);
+
 /** What was decided is told of a single answer only: of several, none is the outcome. */
 function decisionReported(value: unknown): Attributes {
   const answers = listOf(property(value, 'answers'));
@@ -85,26 +116,7 @@ function decisionReported(value: unknown): Attributes {
   const isRefused =
     answers.length > 0 && answers.every((given) => property(given, 'type') === 'refusal');
   return {
-    ...fieldsOf(value, [
-      MODEL,
-      ['usage.input_tokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
-      ['usage.output_tokens', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
-      [
-        'usage.input_tokens_details.cached_tokens',
-        names.ATTR_GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
-        'number',
-      ],
-      [
-        'usage.input_tokens_details.cache_write_tokens',
-        names.ATTR_GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
-        'number',
-      ],
-      [
-        'usage.output_tokens_details.reasoning_tokens',
-        names.ATTR_GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
-        'number',
-      ],
-    ]),
+    ...fieldsOf(value, DECISION),
     ...(typeof confidence === 'number' && {
       [names.ATTR_AIGOV_DECISION_CONFIDENCE]: confidence,
     }),
@@ -133,11 +145,11 @@ function described(operation: string, body: unknown, given: Given): Described {
         ...(model !== undefined && { [names.ATTR_GEN_AI_REQUEST_MODEL]: model }),
         ...given.attributes,
       },
-      input: {
+      input: () => ({
         content: given.content,
         config: without(body, NOT_CONFIGURATION),
         messages: given.messages,
-      },
+      }),
     },
     answer: given.answer,
   };

@@ -8,9 +8,9 @@ import * as names from '../../semconv/index.ts';
 import { chatMessages } from '../../semconv/messages.ts';
 import { AnswerOutput, canonicalJson, type PartType, valueOutput } from '../content.ts';
 import { type Answer, type InvocationStart, property } from '../invocation.ts';
-import { codeOf, type Field, fieldsOf, indexOf, listOf, textOf, without } from './values.ts';
+import { addFields, codeOf, fields, fieldsOf, indexOf, listOf, textOf, without } from './values.ts';
 
-const PARAMETERS: readonly Field[] = [
+const PARAMETERS = fields([
   ['model', names.ATTR_GEN_AI_REQUEST_MODEL, 'string'],
   ['stream', names.ATTR_GEN_AI_REQUEST_STREAM, 'boolean'],
   ['max_output_tokens', names.ATTR_GEN_AI_REQUEST_MAX_TOKENS, 'number'],
@@ -23,9 +23,9 @@ const PARAMETERS: readonly Field[] = [
   ['conversation.id', names.ATTR_GEN_AI_CONVERSATION_ID, 'string'],
   ['prompt.id', names.ATTR_GEN_AI_PROMPT_NAME, 'string'],
   ['prompt.version', names.ATTR_GEN_AI_PROMPT_VERSION, 'string'],
-];
+]);
 
-const REPORTED: readonly Field[] = [
+const REPORTED = fields([
   ['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
   ['model', names.ATTR_GEN_AI_RESPONSE_MODEL, 'string'],
   ['status', names.ATTR_GEN_AI_RESPONSE_STATUS, 'string'],
@@ -43,7 +43,7 @@ const REPORTED: readonly Field[] = [
     names.ATTR_GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
     'number',
   ],
-];
+]);
 
 /** What does not configure the model: the content, how the answer is delivered, and whom it is for. */
 const NOT_CONFIGURATION: ReadonlySet<string> = new Set([
@@ -81,7 +81,7 @@ export function responsesStart(body: unknown, server: Attributes): InvocationSta
       [names.ATTR_OPENAI_API_TYPE]: names.OPENAI_API_TYPE_VALUE_RESPONSES,
       ...fieldsOf(body, PARAMETERS),
     },
-    input: {
+    input: () => ({
       content: { input, instructions, prompt },
       config: {
         ...without(body, NOT_CONFIGURATION),
@@ -93,7 +93,7 @@ export function responsesStart(body: unknown, server: Attributes): InvocationSta
         systemInstructions: () => [{ type: 'text', content: instructions }],
       }),
       ...(tools !== undefined && { toolDefinitions: () => tools }),
-    },
+    }),
   };
 }
 
@@ -130,7 +130,7 @@ export class ResponsesAnswer implements Answer {
         this.takeItem(indexOf(property(event, 'output_index'), 0), property(event, 'item'), false);
         break;
       default:
-        this.reported = { ...this.reported, ...fieldsOf(response, REPORTED) };
+        addFields(this.reported, response, REPORTED);
         this.takeDelta(type, event);
     }
   }

@@ -72,10 +72,10 @@ function callPipeline(method: Method, pipeline: unknown, args: unknown[]): unkno
           ...(version !== undefined && { [names.ATTR_AIGOV_MODEL_VERSION]: version }),
           ...(digest !== undefined && { [names.ATTR_AIGOV_MODEL_DIGEST]: digest }),
         },
-        input: {
+        input: () => ({
           content: plainOf(args[0]) ?? null,
           config: { model: name, task, options: args.slice(1) },
-        },
+        }),
       },
       new ValueAnswer(plainOf),
     );

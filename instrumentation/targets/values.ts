@@ -13,28 +13,56 @@ export type Field = readonly [
   type: 'string' | 'number' | 'boolean',
 ];
 
-/** The steps of each path, which are few and asked for with every call. */
-const steps = new Map<string, readonly string[]>();
+/** Fields by the members they are under, so that each member is looked at once, with every call and every chunk. */
+export type Fields = readonly Member[];
 
-function stepsOf(path: string): readonly string[] {
-  let known = steps.get(path);
-  if (known === undefined) {
-    known = path.split('.');
-    steps.set(path, known);
-  }
-  return known;
+interface Member {
+  readonly name: string;
+  /** The fields that this member is the value of. */
+  readonly own: { attribute: string; type: Field[2]; isFallback: boolean }[];
+  readonly below: Member[];
 }
 
-/** The attributes of the fields that are there; a path has its steps separated by dots. */
-export function fieldsOf(value: unknown, fields: readonly Field[]): Attributes {
-  const attributes: Attributes = {};
-  for (const [path, attribute, type] of fields) {
-    let at: unknown = value;
-    for (const step of stepsOf(path)) at = property(at, step);
-    if (typeof at !== type || (type === 'number' && !Number.isFinite(at))) continue;
-    attributes[attribute] ??= at as string | number | boolean;
+/** Prepares a list of fields; of several for one attribute, the first that is there holds. */
+export function fields(list: readonly Field[]): Fields {
+  const top: Member[] = [];
+  const attributes = new Set<string>();
+  for (const [path, attribute, type] of list) {
+    let members = top;
+    let member: Member | undefined;
+    for (const name of path.split('.')) {
+      member = members.find((known) => known.name === name);
+      if (member === undefined) {
+        member = { name, own: [], below: [] };
+        members.push(member);
+      }
+      members = member.below;
+    }
+    member?.own.push({ attribute, type, isFallback: attributes.has(attribute) });
+    attributes.add(attribute);
   }
+  return top;
+}
+
+/** The attributes of the fields that are there. */
+export function fieldsOf(value: unknown, all: Fields): Attributes {
+  const attributes: Attributes = {};
+  addFields(attributes, value, all);
   return attributes;
+}
+
+/** Adds the attributes of the fields that are there; they take the place of what was told before. */
+export function addFields(attributes: Attributes, value: unknown, all: Fields): void {
+  for (const { name, own, below } of all) {
+    const at = property(value, name);
+    if (at === undefined || at === null) continue;
+    for (const { attribute, type, isFallback } of own) {
+      if (typeof at !== type || (type === 'number' && !Number.isFinite(at))) continue;
+      if (isFallback && attributes[attribute] !== undefined) continue;
+      attributes[attribute] = at as string | number | boolean;
+    }
+    if (below.length > 0) addFields(attributes, at, below);
+  }
 }
 
 /** The items of a list, none if it is no list. */

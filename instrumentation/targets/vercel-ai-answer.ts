@@ -8,15 +8,15 @@ import * as names from '../../semconv/index.ts';
 import { AnswerOutput, type PartType } from '../content.ts';
 import { type Answer, property } from '../invocation.ts';
 import { sdkErrorEnding } from '../watch.ts';
-import { type Field, fieldsOf, listOf, textOf } from './values.ts';
+import { addFields, fields, listOf, textOf } from './values.ts';
 
-const RESPONSE: readonly Field[] = [
+const RESPONSE = fields([
   ['id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
   ['modelId', names.ATTR_GEN_AI_RESPONSE_MODEL, 'string'],
-];
+]);
 
 /** The first form is that of v2, the second that of v3 and v4. */
-const USAGE: readonly Field[] = [
+const USAGE = fields([
   ['inputTokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
   ['inputTokens.total', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
   ['outputTokens', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
@@ -26,7 +26,7 @@ const USAGE: readonly Field[] = [
   ['inputTokens.cacheWrite', names.ATTR_GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS, 'number'],
   ['reasoningTokens', names.ATTR_GEN_AI_USAGE_REASONING_OUTPUT_TOKENS, 'number'],
   ['outputTokens.reasoning', names.ATTR_GEN_AI_USAGE_REASONING_OUTPUT_TOKENS, 'number'],
-];
+]);
 
 export class LanguageAnswer implements Answer {
   isFinished = false;
@@ -105,14 +105,14 @@ export class LanguageAnswer implements Answer {
   }
 
   private respond(response: unknown): void {
-    this.reported = { ...this.reported, ...fieldsOf(response, RESPONSE) };
+    addFields(this.reported, response, RESPONSE);
   }
 
   private finish(value: unknown): void {
     this.isFinished = true;
     const given = property(value, 'finishReason');
     const reason = textOf(given) ?? textOf(property(given, 'unified'));
-    this.reported = { ...this.reported, ...fieldsOf(property(value, 'usage'), USAGE) };
+    addFields(this.reported, property(value, 'usage'), USAGE);
     if (reason === undefined) return;
     // A stream that ended without its end mark has its end made up by the provider's package.
     if (reason === 'interrupted') this.failure ??= 'truncated';

@@ -12,7 +12,7 @@ import { channelOf, listen, type Target } from '../target.ts';
 import { ToolAnswer, toolStart } from '../tool.ts';
 import { sdkErrorEnding, ValueAnswer, watchCall, watchHooked } from '../watch.ts';
 import { watchReadable } from '../web-stream.ts';
-import { type Field, fieldsOf, listOf, textOf, without } from './values.ts';
+import { fields, fieldsOf, listOf, textOf, without } from './values.ts';
 import { LanguageAnswer } from './vercel-ai-answer.ts';
 
 const NAME = 'ai';
@@ -151,7 +151,7 @@ function callModel(
   });
 }
 
-const PARAMETERS: readonly Field[] = [
+const PARAMETERS = fields([
   ['maxOutputTokens', names.ATTR_GEN_AI_REQUEST_MAX_TOKENS, 'number'],
   ['temperature', names.ATTR_GEN_AI_REQUEST_TEMPERATURE, 'number'],
   ['topP', names.ATTR_GEN_AI_REQUEST_TOP_P, 'number'],
@@ -162,15 +162,15 @@ const PARAMETERS: readonly Field[] = [
   ['seed', names.ATTR_GEN_AI_REQUEST_SEED, 'number'],
   ['n', names.ATTR_GEN_AI_REQUEST_CHOICE_COUNT, 'number'],
   ['reasoning', names.ATTR_GEN_AI_REQUEST_REASONING_LEVEL, 'string'],
-];
+]);
 
-const REPORTED: readonly Field[] = [
+const REPORTED = fields([
   ['response.id', names.ATTR_GEN_AI_RESPONSE_ID, 'string'],
   ['response.modelId', names.ATTR_GEN_AI_RESPONSE_MODEL, 'string'],
   ['usage.tokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
   ['usage.inputTokens', names.ATTR_GEN_AI_USAGE_INPUT_TOKENS, 'number'],
   ['usage.outputTokens', names.ATTR_GEN_AI_USAGE_OUTPUT_TOKENS, 'number'],
-];
+]);
 
 /** What each kind is called, what of its options is the content, and what of its result. */
 const KINDS: Readonly<
@@ -242,7 +242,7 @@ function startCall(
         ...(stop.length > 0 && { [names.ATTR_GEN_AI_REQUEST_STOP_SEQUENCES]: stop }),
         ...(outputType !== undefined && { [names.ATTR_GEN_AI_OUTPUT_TYPE]: outputType }),
       },
-      input: {
+      input: () => ({
         content: Object.fromEntries(content.map((name) => [name, property(options, name)])),
         config: {
           model: modelId,
@@ -250,7 +250,7 @@ function startCall(
         },
         ...(kind === 'language' && { messages: () => chatMessages(prompt) }),
         ...(tools !== undefined && { toolDefinitions: () => tools }),
-      },
+      }),
     },
     answer,
   );

@@ -5,7 +5,16 @@
  */
 import { availableParallelism } from 'node:os';
 import type { VerifyFound, VerifySpec } from './probes/verify.ts';
-import { type Bench, exponentOf, perRound, type Row, row, runBenches } from './support/bench.ts';
+import type { VerifyMemoryFound } from './probes/verify-memory.ts';
+import {
+  type Bench,
+  type Context,
+  exponentOf,
+  perRound,
+  type Row,
+  row,
+  runBenches,
+} from './support/bench.ts';
 import { canPin, probe } from './support/processes.ts';
 import type { SpanStyle } from './support/spans.ts';
 import { writeSyntheticLog } from './support/synthetic-log.ts';
@@ -16,6 +25,9 @@ const CASES = [
 ] as const;
 const DISTINCT_COUNT = 16;
 const AIM = 0.4;
+const MEMORY_SPAN_COUNT = 1_000_000;
+/** Start-up of a few milliseconds weighs on the shorter log, so that a little less than 1 is to be expected. */
+const EXPONENT_MOST = 1.25;
 
 function write(dir: string, spanCount: number, style: SpanStyle): void {
   writeSyntheticLog({
@@ -38,8 +50,8 @@ export const verify: Bench = {
       say(id);
       const logDir = dir('verify');
       write(logDir, spanCount, { seed: 1, byteLength, content });
-      const spec: VerifySpec = { dir: logDir, rounds };
       for (const isPinned of canPin() ? [true, false] : [false]) {
+        const spec: VerifySpec = { dir: logDir, rounds, threadCount: isPinned ? 1 : cores };
         const found = await probe<VerifyFound>('verify', spec, { isPinned });
         // On one core it is the core's time that counts, whoever else is on it.
         const verifySeconds = isPinned ? found.verifyCpuSeconds : found.verifySeconds;
@@ -72,25 +84,56 @@ export const verify: Bench = {
         );
       }
     }
+    const peaks: number[] = [];
+    for (const spanCount of [MEMORY_SPAN_COUNT, 10 * MEMORY_SPAN_COUNT]) {
+      say(`E.memory ${spanCount}`);
+      const logDir = dir('verify');
+      write(logDir, spanCount, { seed: 1, byteLength: 256, content: 'bare' });
+      const { peakBytes } = await probe<VerifyMemoryFound>('verify-memory', { dir: logDir });
+      peaks.push(peakBytes / 1024 / 1024);
+    }
+    rows.push(
+      row({
+        id: 'E.memory',
+        what: `most memory resident, ${10 * MEMORY_SPAN_COUNT} spans, all cores`,
+        unit: 'MiB',
+        values: peaks.slice(1),
+        peer: peaks.slice(0, 1),
+        note: `peer: the same with ${MEMORY_SPAN_COUNT} spans`,
+      }),
+    );
+    say('E.growth');
+    rows.push(
+      row({
+        id: 'E.growth',
+        what: 'of the time to verify, with the number of spans',
+        unit: 'exponent',
+        values: [await growth(dir)],
+        aim: { most: EXPONENT_MOST },
+      }),
+    );
     return rows;
   },
-  short: async ({ dir }) => {
-    const points: [number, number][] = [];
-    for (const spanCount of [4096, 65_536]) {
-      const logDir = dir('verify');
-      write(logDir, spanCount, { seed: 1, byteLength: 1024, content: 'off' });
-      const found = await probe<VerifyFound>('verify', { dir: logDir, rounds: 3 });
-      points.push([spanCount, Math.min(...found.verifyCpuSeconds)]);
-    }
-    return [
-      {
-        id: 'E',
-        what: 'time to verify, with the number of spans',
-        exponent: exponentOf(points),
-        most: 1.25,
-      },
-    ];
-  },
+  short: async ({ dir }) => [
+    {
+      id: 'E',
+      what: 'time to verify, with the number of spans',
+      exponent: await growth(dir),
+      most: EXPONENT_MOST,
+    },
+  ],
 };
+
+async function growth(dir: Context['dir']): Promise<number> {
+  const points: [number, number][] = [];
+  for (const spanCount of [4096, 65_536]) {
+    const logDir = dir('verify');
+    write(logDir, spanCount, { seed: 1, byteLength: 1024, content: 'off' });
+    const spec: VerifySpec = { dir: logDir, rounds: 3, threadCount: 1 };
+    const found = await probe<VerifyFound>('verify', spec);
+    points.push([spanCount, Math.min(...found.verifyCpuSeconds)]);
+  }
+  return exponentOf(points);
+}
 
 if (import.meta.main) await runBenches([verify]);

@@ -123,7 +123,18 @@ describe('what goes to a model', () => {
     ['full', false, { 'aigov.input.absence': 'no_key', ...texts }],
   ])('under %s, with a key: %s', (policy, withKey, expected) => {
     configure(policy, withKey);
-    expect(inputAttributes(input)).toEqual({ 'aigov.content.policy': policy, ...expected });
+    expect(inputAttributes(() => input)).toEqual({ 'aigov.content.policy': policy, ...expected });
+  });
+
+  it('is not asked for where nothing of it is kept', () => {
+    configure('omit', true);
+    const asked = (): never => {
+      throw new Error('asked');
+    };
+    expect(inputAttributes(asked)).toEqual({
+      'aigov.content.policy': 'omit',
+      'aigov.input.absence': 'policy',
+    });
   });
 
   it('is stated as absent if it has no canonical form', () => {
@@ -133,7 +144,7 @@ describe('what goes to a model', () => {
         throw new Error('mine');
       },
     };
-    expect(inputAttributes({ content })).toEqual({
+    expect(inputAttributes(() => ({ content }))).toEqual({
       'aigov.content.policy': 'digest',
       'aigov.digest.alg': 'hmac-sha256',
       'aigov.digest.key_id': 'k-1',

@@ -134,11 +134,9 @@ describe('a call', () => {
     const provider = (trace.getTracerProvider() as ProxyTracerProvider).getDelegate();
     trace.disable();
     let isAsked = false;
-    const input = {
-      get content() {
-        isAsked = true;
-        return 'text';
-      },
+    const input = () => {
+      isAsked = true;
+      return { content: 'text' };
     };
     const answer: Answer = {
       chunk: () => {},

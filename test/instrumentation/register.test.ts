@@ -13,6 +13,7 @@ import { verifyDirectory } from '../../exporter/cli/verify.ts';
 import { readConfig } from '../../exporter/node/config.ts';
 import { openGateway } from '../../exporter/node/gateway.ts';
 import { Instances } from '../../exporter/node/instances.ts';
+import { tallyOf } from '../../exporter/node/tally.ts';
 import { type FakeOpenai, startFakeOpenai } from '../support/fake-openai.ts';
 import {
   CALLS,
@@ -261,7 +262,7 @@ it.concurrent('mode remote: no log here; at the gateway, whether all calls of th
   expect(readdirSync(join(home, 'log'))).toEqual(['digest.key']);
   const instances = new Instances();
   const report = await verifyDirectory(gateway.logDirectory, undefined, (record) =>
-    instances.take(record),
+    instances.take(tallyOf(record)),
   );
   instances.endLog(false, Date.now());
   const { instances: found } = instances.report();

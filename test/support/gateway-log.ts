@@ -3,7 +3,7 @@
 import { verifyDirectory } from '../../exporter/cli/verify.ts';
 import type { RefusedEvent } from '../../exporter/log/control.ts';
 import type { RecordHeader } from '../../exporter/log/header.ts';
-import type { VerifiedRecord } from '../../exporter/log/verify.ts';
+import type { VerifiedRecord } from '../../exporter/log/record.ts';
 import { encodeOtlp } from './otlp-backend.ts';
 import { type PlainSpan, spansOfTraces } from './otlp-proto.ts';
 

@@ -6,14 +6,9 @@
 import { splitRequest } from '../../exporter/log/entries.ts';
 import type { RecordSource } from '../../exporter/log/header.ts';
 import { encodeNote, type Verifier } from '../../exporter/log/note.ts';
+import type { Primitives, VerifiedRecord } from '../../exporter/log/record.ts';
 import type { FindingCode, Report } from '../../exporter/log/report.ts';
-import {
-  type LogToVerify,
-  type NamedBytes,
-  type Primitives,
-  type VerifiedRecord,
-  verifyLog,
-} from '../../exporter/log/verify.ts';
+import { type LogToVerify, type NamedBytes, verifyLog } from '../../exporter/log/verify.ts';
 import type { Files } from '../../exporter/node/files.ts';
 import {
   generateKeyPem,

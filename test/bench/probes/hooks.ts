@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * One process that makes the same call through a client left alone and through one that is watched, in turns, and what each
- * costs its event loop. The provider is in another process. Spans go to a processor that does nothing.
+ * One process that makes the same call through a client left alone, one with a span written by hand around it, one that is
+ * watched and one that another instrumentation watches, in turns, and what each costs its event loop. The provider is in
+ * another process. Spans go to a processor that does nothing.
  */
-import { context, trace } from '@opentelemetry/api';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { setDefaultCACertificates } from 'node:tls';
+import { type Attributes, context, SpanKind, trace } from '@opentelemetry/api';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import OpenAI from 'openai';
 import {
@@ -16,6 +20,8 @@ import { specification } from '../support/processes.ts';
 
 export interface HooksSpec {
   readonly url: string;
+  /** Certificate of the provider, where it has one. */
+  readonly ca?: string | undefined;
   readonly promptByteLength: number;
   readonly isStream: boolean;
   /** Turns that are counted, each of so many calls of each variant. */
@@ -23,40 +29,50 @@ export interface HooksSpec {
   readonly callCount: number;
 }
 
-/** Medians of the turns. */
+/** Medians of the turns, in microseconds. */
 export interface HooksFound {
-  readonly bareMicroseconds: number;
+  readonly bare: number;
+  /** With a span around the call that somebody writes by hand, of the attributes that ours has. */
+  readonly byHand: number;
   /** Watched, without digests. */
-  readonly watchedMicroseconds: number;
+  readonly watched: number;
   /** Watched, with digests of prompt and answer. */
-  readonly digestedMicroseconds: number;
+  readonly digested: number;
+  /** The peer's client, which is of an older release, alone and watched by the peer; absent where it is not installed. */
+  readonly peerBare?: number;
+  readonly peer?: number;
 }
 
-const WARM_TURN_COUNT = 3;
+/** By then what a service runs for long is compiled as it will be. */
+const WARM_TURN_COUNT = 10;
 
 const spec = specification<HooksSpec>();
-const nothing = {
-  onStart: () => {},
-  onEnd: () => {},
+if (spec.ca !== undefined) setDefaultCACertificates([spec.ca]);
+/** What a span of ours has when it starts, and all it has at its end. */
+const told = { starting: {} as Attributes, ended: {} as Attributes };
+const processor = {
+  onStart: ({ attributes }: { attributes: Attributes }) => {
+    told.starting = { ...attributes };
+  },
+  onEnd: ({ attributes }: { attributes: Attributes }) => {
+    told.ended = attributes;
+  },
   forceFlush: () => Promise.resolve(),
   shutdown: () => Promise.resolve(),
 };
-new NodeSDK({ spanProcessors: [nothing], metricReaders: [], autoDetectResources: false }).start();
-trace.getTracer('warm');
-context.active();
+new NodeSDK({
+  spanProcessors: [processor],
+  metricReaders: [],
+  autoDetectResources: false,
+  instrumentations: [],
+}).start();
 
 const options = { apiKey: 'none', baseURL: spec.url, maxRetries: 0 };
 const bare = new OpenAI(options);
 const watched = instrument(new OpenAI(options));
 const digestKey = { id: 'bench', secret: new Uint8Array(32).fill(7) };
-const VARIANTS = {
-  bare: { client: bare, policy: 'omit' },
-  watched: { client: watched, policy: 'omit' },
-  digested: { client: watched, policy: 'digest' },
-} as const;
-type Variant = keyof typeof VARIANTS;
-
 const messages = [{ role: 'user' as const, content: 'prompt. '.repeat(spec.promptByteLength / 8) }];
+
 async function call(client: OpenAI): Promise<void> {
   if (!spec.isStream) {
     await client.chat.completions.create({ model: 'gpt-fake', messages });
@@ -70,34 +86,96 @@ async function call(client: OpenAI): Promise<void> {
   for await (const _ of stream);
 }
 
-/** CPU of the event loop's thread for one call. */
-async function microsecondsOf(variant: Variant): Promise<number> {
-  const { client, policy } = VARIANTS[variant];
-  configureInstrumentation({ content: { policy }, digestKey });
-  const before = process.threadCpuUsage();
-  for (let count = 0; count < spec.callCount; count++) await call(client);
-  const { user, system } = process.threadCpuUsage(before);
-  return (user + system) / spec.callCount;
+async function callByHand({ starting, ended }: typeof told): Promise<void> {
+  const tracer = trace.getTracer('by-hand');
+  const span = tracer.startSpan('chat gpt-fake', { kind: SpanKind.CLIENT, attributes: starting });
+  await context.with(trace.setSpan(context.active(), span), () => call(bare));
+  span.setAttributes(ended);
+  span.end();
 }
 
-const found: Record<Variant, number[]> = { bare: [], watched: [], digested: [] };
-const order = Object.keys(VARIANTS) as Variant[];
+/** The variants, each with what sets it up for its turn. */
+const variants: Record<string, { setUp?: () => void; call: () => Promise<void> }> = {
+  bare: { call: () => call(bare) },
+  watched: {
+    setUp: () => configureInstrumentation({ content: { policy: 'omit' }, digestKey }),
+    call: () => call(watched),
+  },
+  digested: {
+    setUp: () => configureInstrumentation({ content: { policy: 'digest' }, digestKey }),
+    call: () => call(watched),
+  },
+};
+
+configureInstrumentation({ content: { policy: 'omit' }, digestKey });
+await call(watched);
+const starting = Object.keys(told.starting);
+const sample = {
+  starting: told.starting,
+  ended: Object.fromEntries(
+    Object.entries(told.ended).filter(([name]) => !starting.includes(name)),
+  ),
+};
+variants.byHand = { call: () => callByHand(sample) };
+processor.onStart = () => {};
+processor.onEnd = () => {};
+addPeer();
+
+interface PeerModule {
+  readonly OpenAIInstrumentation: new (
+    options: object,
+  ) => { manuallyInstrument(module: object): void };
+}
+
+interface PeerClient {
+  readonly OpenAI: typeof OpenAI;
+}
+
+/** OpenInference's, told to keep no content; it watches all clients of a package, so that is switched with each turn. */
+function addPeer(): void {
+  const require = createRequire(join(process.cwd(), 'test/sdks/tellers/package.json'));
+  let modules: readonly [PeerModule, PeerClient];
+  try {
+    modules = [
+      require('@arizeai/openinference-instrumentation-openai') as PeerModule,
+      require('openai') as PeerClient,
+    ];
+  } catch {
+    return;
+  }
+  const [{ OpenAIInstrumentation }, module] = modules;
+  const { prototype } = module.OpenAI.Chat.Completions;
+  const plain = prototype.create;
+  const traceConfig = { hideInputs: true, hideOutputs: true };
+  new OpenAIInstrumentation({ traceConfig }).manuallyInstrument(module);
+  const traced = prototype.create;
+  const client = new module.OpenAI(options);
+  const switchTo = (create: typeof plain) => (): void => {
+    prototype.create = create;
+  };
+  variants.peerBare = { setUp: switchTo(plain), call: () => call(client) };
+  variants.peer = { setUp: switchTo(traced), call: () => call(client) };
+}
+
+const found: Record<string, number[]> = {};
+const order = Object.keys(variants);
 for (let turn = 0; turn < WARM_TURN_COUNT + spec.turnCount; turn++) {
-  for (const variant of turn % 2 === 0 ? order : order.toReversed()) {
-    const microseconds = await microsecondsOf(variant);
-    if (turn >= WARM_TURN_COUNT) found[variant].push(microseconds);
+  // Each begins at another place, so that none always bears the garbage of the same other.
+  for (let place = 0; place < order.length; place++) {
+    const name = order[(turn + place) % order.length]!;
+    const variant = variants[name]!;
+    variant.setUp?.();
+    const before = process.threadCpuUsage();
+    for (let count = 0; count < spec.callCount; count++) await variant.call();
+    const { user, system } = process.threadCpuUsage(before);
+    found[name] ??= [];
+    if (turn >= WARM_TURN_COUNT) found[name].push((user + system) / spec.callCount);
   }
 }
 const { started, problems } = instrumentationStats();
-const expected = 2 * spec.callCount * (WARM_TURN_COUNT + spec.turnCount);
+const expected = 1 + 2 * spec.callCount * (WARM_TURN_COUNT + spec.turnCount);
 if (started !== expected || Object.keys(problems).length > 0) {
   throw new Error(`${started} calls watched of ${expected}; ${JSON.stringify(problems)}`);
 }
-process.stdout.write(
-  JSON.stringify({
-    bareMicroseconds: median(found.bare),
-    watchedMicroseconds: median(found.watched),
-    digestedMicroseconds: median(found.digested),
-  } satisfies HooksFound),
-  () => process.exit(0),
-);
+const medians = Object.entries(found).map(([name, values]) => [name, median(values)] as const);
+process.stdout.write(JSON.stringify(Object.fromEntries(medians)), () => process.exit(0));

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Verifies a log whole, again and again, in turn with the floor: SHA-256 over the payloads of the same log, once, already
+ * Verifies a log as `sealspan verify` does, again and again, in turn with the floor: SHA-256 over the payloads of the same log, once, already
  * in memory. Prints seconds of each.
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { verifyDirectory } from '../../../exporter/cli/verify.ts';
+import { tallyDirectory } from '../../../exporter/cli/verify.ts';
 import { readFrames } from '../../../exporter/log/segment.ts';
+import { openCheckers } from '../../../exporter/node/checkers.ts';
 import { nodePrimitives } from '../../../exporter/node/keys.ts';
 import { readSegmentFiles } from '../../../exporter/node/log-reader.ts';
 import { specification } from '../support/processes.ts';
@@ -15,6 +16,7 @@ export interface VerifySpec {
   /** Holds the log in `0`. */
   readonly dir: string;
   readonly rounds: number;
+  readonly threadCount: number;
 }
 
 export interface VerifyFound {
@@ -43,12 +45,13 @@ const cpuSeconds = (): number => {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1e6;
 };
+const checkers = openCheckers(spec.threadCount);
 let entries = 0;
 // The first round is for the compiler.
 for (let round = 0; round <= spec.rounds; round++) {
   const startMs = performance.now();
   const startCpu = cpuSeconds();
-  const report = await verifyDirectory(dir, undefined);
+  const report = await tallyDirectory(dir, undefined, checkers, () => {});
   const halfMs = performance.now();
   const halfCpu = cpuSeconds();
   for (const payload of payloads) createHash('sha256').update(payload).digest();
@@ -62,6 +65,7 @@ for (let round = 0; round <= spec.rounds; round++) {
   verifyCpuSeconds.push(halfCpu - startCpu);
   floorCpuSeconds.push(endCpu - halfCpu);
 }
+checkers.close();
 const found: VerifyFound = {
   verifySeconds,
   floorSeconds,

@@ -25,6 +25,8 @@ export interface SyntheticOptions {
   readonly style: SpanStyle;
   /** Distinct payloads, in turn. */
   readonly distinctCount: number;
+  /** Default 16 MiB, as writers make them. */
+  readonly segmentByteLength?: number;
 }
 
 export interface SyntheticLog {
@@ -70,6 +72,7 @@ function partOf(kind: PayloadKind, entries: readonly Uint8Array[]): Part {
 
 export function writeSyntheticLog(options: SyntheticOptions): SyntheticLog {
   const { originBase, spanCount, spansPerRecord, distinctCount } = options;
+  const segmentByteLengthMax = options.segmentByteLength ?? SEGMENT_BYTE_LENGTH;
   const dir = join(options.dir, '0');
   const segments = join(dir, 'segments');
   mkdirSync(segments, { recursive: true, mode: 0o700 });
@@ -112,7 +115,7 @@ export function writeSyntheticLog(options: SyntheticOptions): SyntheticLog {
       root,
     });
     const frame = Buffer.concat([headerBytes, stored]);
-    if (file < 0 || segmentByteLength + frame.length > SEGMENT_BYTE_LENGTH) {
+    if (file < 0 || segmentByteLength + frame.length > segmentByteLengthMax) {
       if (file >= 0) closeSync(file);
       file = openSync(join(segments, segmentName(tree.size)), 'ax', 0o600);
       segmentByteLength = 0;

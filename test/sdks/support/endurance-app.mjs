@@ -4,10 +4,14 @@
  * aborted by one signal for all, refused. Prints what it holds on the way. Needs no network: the answers are made here.
  */
 import { getEventListeners } from 'node:events';
-import OpenAI from 'openai';
+import { queryObjects } from 'node:v8';
+import OpenAI, { APIPromise } from 'openai';
 
 const CALLS = 100_000;
-const FIRST = 20_000;
+/** How often what is held is looked at. */
+const STEP = 10_000;
+/** How often garbage is collected: weak tables, the package's own too, grow until then, and never shrink. */
+const SWEEP = 1_000;
 const answer = JSON.stringify({
   id: 'chatcmpl-1',
   object: 'chat.completion',
@@ -56,6 +60,8 @@ async function held() {
   const { heapUsed, external } = process.memoryUsage();
   return {
     bytes: heapUsed + external,
+    answers: queryObjects(Response, { format: 'count' }),
+    promises: queryObjects(APIPromise, { format: 'count' }),
     listeners: getEventListeners(signal, 'abort').length,
     processListeners: process
       .eventNames()
@@ -71,6 +77,7 @@ for (let count = 1; count <= CALLS; count++) {
   if (count % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
   globalThis.sealspanTest.spans.length = 0;
   globalThis.sealspanTest.started.clear();
-  if (count === FIRST || count === CALLS) found.push(await held());
+  if (count % SWEEP === 0) globalThis.gc();
+  if (count % STEP === 0) found.push(await held());
 }
 process.stdout.write(JSON.stringify(found), () => process.exit(0));
