@@ -83,6 +83,7 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['exporter/cli/keygen.ts', 'cli.test'],
   ['exporter/cli/doctor-packages.ts', 'doctor.test'],
   ['instrumentation/probe.ts', 'doctor.test: the command runs it'],
+  ['instrumentation/thread-hooks.ts', 'hooks.test: coverage by async hooks; the matrix, by both'],
   ['exporter/cli/trust.ts', 'cli.test'],
   ['exporter/cli/terminal.ts', 'cli.test'],
   ['exporter/cli/demo-world.ts', 'demo.test: the provider and the backend of the demo'],
