@@ -3,7 +3,10 @@ import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
 // Most of what a test waits for is a process of its own that starts: what one has compiled, the next need not.
-process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, 'node_modules/.cache/sealspan-compiled');
+process.env.NODE_COMPILE_CACHE ??= join(
+  import.meta.dirname,
+  'node_modules/.cache/sealspan-compiled',
+);
 
 const limits = { testTimeout: 180_000, hookTimeout: 180_000 };
 

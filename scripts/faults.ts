@@ -7,9 +7,9 @@ import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { FAULTS } from '../test/faults/faulty-node.ts';
 import { runKills } from '../test/faults/kills.ts';
-import { runMatrix } from '../test/faults/matrix.ts';
+import { type Matrix, runMatrix } from '../test/faults/matrix.ts';
 import { runPowerCuts } from '../test/faults/power.ts';
-import { type Totals, writeTable } from '../test/faults/table.ts';
+import { PARTS, type Part, type Totals, tableOf, writePart } from '../test/faults/table.ts';
 import { seedOfCommit } from '../test/support/random.ts';
 
 const { values } = parseArgs({
@@ -17,6 +17,8 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
     seed: { type: 'string' },
+    /** One part of the three. */
+    only: { type: 'string' },
     /** Runs of the matrix; all unless given. */
     runs: { type: 'string' },
     power: { type: 'string', default: '200' },
@@ -37,6 +39,9 @@ function countOf(
   return Number(text);
 }
 
+const parts = PARTS.filter((part) => part === (values.only ?? part));
+if (parts.length === 0) throw new TypeError(`--only: one of ${PARTS.join(', ')}`);
+const isAsked = (part: Part): boolean => parts.includes(part);
 const seed = countOf('seed', seedOfCommit());
 const workerCount = countOf('workers', 2);
 const endMs = performance.now() + countOf('seconds', Number.POSITIVE_INFINITY) * 1000;
@@ -52,58 +57,73 @@ const fail = (where: string, problems: readonly string[]): void => {
 
 note(`seed ${seed}`);
 let done = 0;
-const matrix = await runMatrix({
-  seed,
-  isOver,
-  workerCount,
-  runCountMax: countOf('runs', Number.POSITIVE_INFINITY),
-  onRun: ({ scenario, plan, problems }) => {
-    fail(`${scenario}, ${plan.fault} at ${plan.operation} (${plan.occurrence})`, problems);
-    if (++done % 100 === 0) note(`${done} runs of the matrix`);
-  },
-});
+const matrix: Matrix = isAsked('matrix')
+  ? await runMatrix({
+      seed,
+      isOver,
+      workerCount,
+      runCountMax: countOf('runs', Number.POSITIVE_INFINITY),
+      onRun: ({ scenario, plan, problems }) => {
+        fail(`${scenario}, ${plan.fault} at ${plan.operation} (${plan.occurrence})`, problems);
+        if (++done % 100 === 0) note(`${done} runs of the matrix`);
+      },
+    })
+  : { operations: [], results: [] };
 const power = await runPowerCuts({
   seed,
   isOver,
   workerCount,
-  cutCount: countOf('power', 0),
+  cutCount: isAsked('power') ? countOf('power', 0) : 0,
   onCut: ({ where, problems }) => fail(where, problems),
 });
+let killed = 0;
 const kills = await runKills({
   seed,
   isOver,
   workerCount,
-  killCount: countOf('kills', 0),
-  onLog: ({ problems }) => fail('kills', problems),
+  killCount: isAsked('kills') ? countOf('kills', 0) : 0,
+  onLog: (result) => {
+    killed += result.kills;
+    const { acknowledged, lost, calls, unaccounted } = result;
+    note(`${killed} kills: ${JSON.stringify({ acknowledged, lost, calls, unaccounted })}`);
+    fail('kills', result.problems);
+  },
 });
 
 const reached = matrix.results.filter(({ isReached }) => isReached);
 const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
-const totals: Totals = {
-  seed,
-  matrixRuns: reached.length,
-  powerCuts: power.cuts,
-  kills: kills.kills,
-  acknowledged:
-    sum(reached.map(({ acknowledged }) => acknowledged)) + power.acknowledged + kills.acknowledged,
-  lost: sum(matrix.results.map(({ lost }) => lost)) + power.lost + kills.lost,
+const totals: Readonly<Record<Part, Totals>> = {
+  matrix: {
+    runs: reached.length,
+    acknowledged: sum(reached.map(({ acknowledged }) => acknowledged)),
+    lost: sum(matrix.results.map(({ lost }) => lost)),
+  },
+  power: { ...power, runs: power.cuts },
+  kills: { ...kills, runs: kills.kills },
 };
-const { acknowledged, lost } = totals;
-const runs = totals.matrixRuns + totals.powerCuts + totals.kills;
 const operations = matrix.operations.length;
+const calls = `${kills.calls} calls that a provider saw, ${kills.unaccounted} of them the log says nothing of`;
+const words: Readonly<Record<Part, string>> = {
+  matrix: `runs of the matrix, ${operations} operations × ${FAULTS.length} faults`,
+  power: 'power cuts',
+  kills: `kills, ${calls}`,
+};
 if (values.write) {
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD']).toString().trim();
-  writeTable(matrix, totals, commit);
+  for (const part of parts) {
+    const more = part === 'matrix' ? tableOf(matrix) : '';
+    writePart(part, words[part], totals[part], { seed, commit }, more);
+  }
 }
+const all = Object.values(totals);
+const runs = sum(all.map((one) => one.runs));
+const acknowledged = sum(all.map((one) => one.acknowledged));
+const lost = sum(all.map((one) => one.lost));
 if (values.json) {
   const faults = FAULTS.length;
   console.log(JSON.stringify({ operations, faults, runs, acknowledged, lost, seed }));
 } else {
-  console.log(`${operations} operations, ${FAULTS.length} faults, ${totals.matrixRuns} runs`);
-  console.log(`${totals.powerCuts} power cuts, ${totals.kills} kills`);
-  console.log(
-    `${kills.calls} calls that a provider saw, ${kills.unaccounted} the log says nothing of`,
-  );
+  for (const part of parts) console.log(`${totals[part].runs} ${words[part]}`);
   console.log(`${acknowledged} spans acknowledged, ${lost} lost; seed ${seed}`);
 }
 process.exitCode = failureCount > 0 ? 1 : 0;

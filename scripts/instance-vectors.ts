@@ -61,8 +61,15 @@ const count = (key: string, value: number): Buffer => {
 /** A call of a sender, its attributes in the order given. */
 export const sentCall = (instance: string, number: number, ...more: readonly Buffer[]): Buffer =>
   around(
-    Buffer.concat([span('chat'), text('service.instance.id', instance), sequence(number), ...more]),
+    Buffer.concat([
+      span('chat'),
+      ...(instance === '' ? [] : [text('service.instance.id', instance)]),
+      sequence(number),
+      ...more,
+    ]),
   );
+/** Another id of the span, in front of which the one it had counts for nothing. */
+export const spanId = (byte: number): Buffer => f(2, Buffer.alloc(8, byte));
 /** A beat; its own number is the highest. */
 export const beat = (
   instance: string,
@@ -89,6 +96,7 @@ const idle = (recordCount: number): Draft[] =>
 const OTHER: RecordSource = { ...GATEWAY.source, principal: Buffer.alloc(32, 7) };
 const COLLECTOR: RecordSource = { ...GATEWAY.source, kind: 'collector' };
 const CLOSED = { state: 'closed' };
+const UNNAMED_LINE = 'sender running incomplete source.unnamed';
 const GATEWAY_LINE = 'writer 0 closed complete';
 
 export function makeInstanceVectors(): InstanceVector[] {
@@ -161,6 +169,27 @@ export function makeInstanceVectors(): InstanceVector[] {
     'everything arrives twice',
     [sentCalls('a', 1, 1), sent([beat('a', 2, CLOSED), beat('a', 2, CLOSED)])],
     'sender a closed complete',
+  );
+  gateway(
+    'conflict',
+    'two processes of one name: each number has two spans, and nothing seems to be missing',
+    [
+      sentCalls('a', 1, 2),
+      sent([sentCall('a', 2, spanId(7)), sentCall('a', 3, spanId(0))]),
+      sent([beat('a', 4, CLOSED)]),
+    ],
+    'sender a closed incomplete source.conflict',
+  );
+  gateway(
+    'unnamed',
+    'numbers of nobody',
+    [
+      sent([sentCall('', 1), sentCall('', 7), sentCall('with space', 2)]),
+      sentCalls('a', 1),
+      ...idle(3),
+    ],
+    UNNAMED_LINE,
+    'sender a running complete',
   );
   gateway(
     'open-cut',
@@ -243,9 +272,12 @@ export function makeInstanceVectors(): InstanceVector[] {
     'sender a closed complete',
     'sender b closed incomplete 1 source.numbers',
   );
-  gateway('no-instance', 'numbers without an instance are of nobody', [
-    sent([around(Buffer.concat([span('chat'), sequence(2)]))]),
-  ]);
+  gateway(
+    'no-instance',
+    'numbers without an instance are of nobody',
+    [sent([around(Buffer.concat([span('chat'), sequence(2)]))])],
+    UNNAMED_LINE,
+  );
   gateway('no-number', 'an instance without a number is none', [
     sent([around(Buffer.concat([span('chat'), text('service.instance.id', 'a')]))]),
   ]);
@@ -266,9 +298,13 @@ export function makeInstanceVectors(): InstanceVector[] {
     ['in-event', f(11, f(3, f(1, 'service.instance.id'), f(2, f(1, 'a'))))],
   ];
   for (const [name, instance] of spelled) {
-    gateway(`instance-${name}`, `no instance: ${name}`, [
-      sent([around(Buffer.concat([span('chat'), sequence(2), instance]))]),
-    ]);
+    gateway(
+      `instance-${name}`,
+      `no instance: ${name}`,
+      [sent([around(Buffer.concat([span('chat'), sequence(2), instance]))])],
+      // No entry at all has a length that is spelled too long.
+      ...(name === 'not-minimal' ? [] : [UNNAMED_LINE]),
+    );
   }
   gateway(
     'instance-longest',

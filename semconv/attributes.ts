@@ -98,6 +98,9 @@ export const ATTR_AIGOV_SUBJECT_REF = 'aigov.subject.ref';
 /** Number of the invocation in its process, counted from 1, set when it starts. */
 export const ATTR_AIGOV_SEQUENCE = 'aigov.sequence';
 
+/** Length, in UTF-16 units, behind which the SDK that recorded the span cuts texts; absent where it cuts none. */
+export const ATTR_AIGOV_VALUE_LENGTH_LIMIT = 'aigov.value_length_limit';
+
 /** Highest aigov.sequence that the process has given out, this heartbeat's own included. */
 export const ATTR_AIGOV_HEARTBEAT_HIGHEST = 'aigov.heartbeat.highest';
 

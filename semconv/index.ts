@@ -185,6 +185,7 @@ export {
   ATTR_AIGOV_SYSTEM_ROLE,
   ATTR_AIGOV_SYSTEM_VERSION,
   ATTR_AIGOV_TRANSPARENCY_NOTICE_ID,
+  ATTR_AIGOV_VALUE_LENGTH_LIMIT,
 } from './attributes.ts';
 export {
   conventionOf,

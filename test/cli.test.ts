@@ -283,7 +283,7 @@ function unreadable(dir: string): { readonly dir: string } {
 const NO_INSTANCES = {
   instances: [],
   instanceCounts: { complete: 0, 'complete with declared gaps': 0, incomplete: 0 },
-  dropped: { spans: 0, attributes: 0, events: 0, links: 0 },
+  dropped: { spans: 0, attributes: 0, events: 0, links: 0, cutValues: 0 },
 };
 
 describe('verify', () => {

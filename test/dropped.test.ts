@@ -16,9 +16,15 @@ function countsOf(request: Uint8Array, kind: 'traces' | 'logs' = 'traces'): Drop
   return dropped.counts;
 }
 
-const NONE: Dropped = { spans: 0, attributes: 0, events: 0, links: 0 };
+const NONE: Dropped = { spans: 0, attributes: 0, events: 0, links: 0, cutValues: 0 };
 const traces = (...spans: readonly object[]): Uint8Array =>
   encodeOtlp('TracesData', { resourceSpans: [{ scopeSpans: [{ spans }] }] });
+
+const textOf = (stringValue: string): object => ({ key: 'text', value: { stringValue } });
+const limitOf = (intValue: number): object => ({
+  key: 'aigov.value_length_limit',
+  value: { intValue },
+});
 
 test.each<[what: string, span: object, counts: Dropped]>([
   ['nothing', { name: 'chat' }, NONE],
@@ -34,6 +40,28 @@ test.each<[what: string, span: object, counts: Dropped]>([
     },
     { ...NONE, spans: 1, attributes: 7 },
   ],
+  ...(['abcd', 'äöüß', '日本語字', '😀😀'] as const).map((text): [string, object, Dropped] => [
+    `a text of four units where four is the limit: ${text}`,
+    { attributes: [limitOf(4), textOf(text), textOf('abc'), textOf('abcde'), textOf('')] },
+    { ...NONE, spans: 1, cutValues: 1 },
+  ]),
+  ['a text where there is no limit', { attributes: [textOf('abcd')] }, NONE],
+  [
+    'texts in lists, maps, events and links',
+    {
+      attributes: [
+        {
+          key: 'list',
+          value: { arrayValue: { values: [{ stringValue: 'ab' }, { stringValue: 'cd' }] } },
+        },
+        { key: 'map', value: { kvlistValue: { values: [textOf('ef')] } } },
+        limitOf(2),
+      ],
+      events: [{ attributes: [textOf('gh')] }],
+      links: [{ attributes: [textOf('ij')] }],
+    },
+    { ...NONE, spans: 1, cutValues: 5 },
+  ],
   [
     'the most there is',
     { droppedLinksCount: 2 ** 32 - 1 },
@@ -42,11 +70,12 @@ test.each<[what: string, span: object, counts: Dropped]>([
 ])('%s', (_what, span, counts) => {
   expect(countsOf(traces(span))).toEqual(counts);
   const twice = { ...counts, spans: 2 * counts.spans, attributes: 2 * counts.attributes };
-  const { events, links } = counts;
+  const { events, links, cutValues } = counts;
   expect(countsOf(traces(span, { name: 'other' }, span))).toEqual({
     ...twice,
     events: 2 * events,
     links: 2 * links,
+    cutValues: 2 * cutValues,
   });
 });
 
@@ -64,5 +93,5 @@ test.each(SDK_LINES)('SDK $name says what it drops', (line) => {
   const span = provider.getTracer('app').startSpan('chat', { attributes: { a: 1, b: 2 } });
   span.setAttribute('c', 3).setAttribute('d', 4).addEvent('x').addEvent('y').end();
   const { bytes } = encodeTracesCounted([...exporter.getFinishedSpans()]);
-  expect(countsOf(bytes)).toEqual({ spans: 1, attributes: 2, events: 1, links: 0 });
+  expect(countsOf(bytes)).toEqual({ spans: 1, attributes: 2, events: 1, links: 0, cutValues: 0 });
 });

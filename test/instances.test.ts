@@ -29,6 +29,7 @@ import {
   makeInstanceVectors,
   sent,
   sentCall,
+  spanId,
   timeOf,
 } from '../scripts/instance-vectors.ts';
 import {
@@ -134,6 +135,9 @@ describe('random logs', () => {
   const state = fc.constantFrom('running', 'closed');
   const entry = fc.oneof(
     fc.tuple(name, number).map(([instance, at]) => sentCall(instance, at)),
+    fc
+      .tuple(fc.constantFrom('a', ''), number, fc.constantFrom(7, 8, 0))
+      .map(([instance, at, byte]) => sentCall(instance, at, spanId(byte))),
     fc
       .tuple(name, number, open, state, fc.integer({ min: 500, max: 5000 }), number)
       .map(([instance, highest, ranges, how, intervalMs, at]) =>

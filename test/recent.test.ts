@@ -92,14 +92,23 @@ test('goes on with what comes while it is read', async () => {
   writer.close();
 });
 
-test('beyond its bound the oldest are on the disk alone', async () => {
+test('beyond its bound the newest are on the disk alone, until what is here was asked for', async () => {
   const { writer, recent, asked, read } = openWorld('bounded');
-  const entries = spanEntries('x'.repeat(3 * 1024 * 1024));
-  for (let count = 0; count < 4; count++) writer.append('traces', IN_PROCESS, entries);
-  expect(recent.byteLength).toBe(2 * entries[0]!.length);
-  expect((await listOf(read(0))).map(({ index }) => index)).toEqual([0, 1, 2, 3, 4]);
-  expect(asked).toEqual([0, 1, 2]);
+  const append = (mebibytes: number): void => {
+    writer.append('traces', IN_PROCESS, spanEntries('x'.repeat(mebibytes * 1024 * 1024)));
+  };
+  for (const mebibytes of [7, 7, 7, 1]) append(mebibytes);
+  const seen: number[] = [];
+  for await (const { index } of read(0)) {
+    seen.push(index);
+    if (index === 3) append(1);
+  }
+  expect(seen).toEqual([0, 1, 2, 3, 4, 5]);
+  expect(asked).toEqual([0, 3, 4]);
   expect(recent.byteLength).toBe(0);
+  append(17);
+  expect(recent.byteLength).toBe(0);
+  expect((await listOf(read(6))).map(({ index }) => index)).toEqual([6]);
   writer.close();
 });
 

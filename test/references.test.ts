@@ -6,7 +6,12 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { itemOf, splitPayload, splitRequest } from '../exporter/log/entries.ts';
-import { type ReferenceContext, withReferences } from '../exporter/node/references.ts';
+import { ProtoWriter } from '../exporter/node/proto-writer.ts';
+import {
+  type ReferenceContext,
+  type ReferencedEntries,
+  writeReferenced,
+} from '../exporter/node/references.ts';
 import { decodeOtlp, encodeOtlp } from './support/otlp-backend.ts';
 
 const ORIGIN = 'example.org/audit/checkout-7';
@@ -26,6 +31,24 @@ function contextOf(
     recordIndex: 42,
     leaves: entries.map(leafOf),
     ...more,
+  };
+}
+
+/** The copies behind something that was there before, which has to stay. */
+function withReferences(
+  entries: readonly Uint8Array[],
+  context: ReferenceContext,
+): Omit<ReferencedEntries, 'ends'> & { readonly parts: readonly Uint8Array[] } {
+  const before = Buffer.from('before');
+  const writer = new ProtoWriter(before.length);
+  writer.copy(before, 0, before.length);
+  const { ends, ...leftOut } = writeReferenced(writer, entries, context);
+  const { buffer, at } = writer;
+  expect(buffer.subarray(0, before.length)).toEqual(before);
+  expect(at).toBe(ends.at(-1) ?? before.length);
+  return {
+    parts: ends.map((end, index) => buffer.subarray(ends[index - 1] ?? before.length, end)),
+    ...leftOut,
   };
 }
 

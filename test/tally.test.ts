@@ -34,7 +34,7 @@ function frameOf(request: Uint8Array, source: RecordHeader['source']): Frame {
 const tallyOfRecord = (request: Uint8Array, source: RecordHeader['source']) =>
   tallyRecord(frameOf(request, source));
 
-const NONE = { spans: 0, attributes: 0, events: 0, links: 0 };
+const NONE = { spans: 0, attributes: 0, events: 0, links: 0, cutValues: 0 };
 
 test('numbers of the process that writes the log, and what was dropped of its spans', async () => {
   const dropped = { droppedAttributesCount: 2, droppedEventsCount: 1 };
@@ -42,7 +42,7 @@ test('numbers of the process that writes the log, and what was dropped of its sp
   expect(await tallyOfRecord(request, IN_PROCESS)).toMatchObject({
     numbers: [[5, 7]],
     sent: [],
-    dropped: { spans: 1, attributes: 2, events: 1, links: 0 },
+    dropped: { spans: 1, attributes: 2, events: 1, links: 0, cutValues: 0 },
   });
 });
 

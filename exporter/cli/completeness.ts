@@ -94,10 +94,12 @@ export function printInstances(
 
 /** What SDKs dropped of the sealed spans; nothing where that is nothing. */
 export function printDropped(dropped: Dropped, terminal: Terminal): void {
-  const { spans, attributes, events, links } = dropped;
+  const { spans, attributes, events, links, cutValues } = dropped;
   if (spans === 0) return;
   const what = `${attributes} attributes, ${events} events, ${links} links`;
-  terminal.data(`dropped    ${what} of ${spans} spans, by the limits of their SDKs, as these say`);
+  terminal.data(
+    `dropped    ${what}, and up to ${cutValues} texts cut, of ${spans} spans, by the limits of their SDKs`,
+  );
 }
 
 function nameOf({ instance, service, log }: InstanceReport): string {

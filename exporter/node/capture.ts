@@ -20,6 +20,7 @@ import {
   type SpanExporterLike,
   type SpanProcessorLike,
 } from './sdk-shapes.ts';
+import { markValueLimit } from './value-limit.ts';
 
 /** What is known when a governed span starts; written down before the model is called (invariant 8). */
 export interface Intent {
@@ -312,6 +313,7 @@ class SpanCapture implements Capture {
     const captured = this.begin(span, recordOnly);
     this.lastCaptured = captured;
     span.setAttribute(ATTR_AIGOV_SEQUENCE, captured.sequence);
+    markValueLimit(span);
     this.options.onGovernedStart?.(span);
   }
 

@@ -8,7 +8,8 @@ import type { SendOutcome } from './otlp-answer.ts';
 import type { OtlpClient } from './otlp-client.ts';
 import { causeOf, type OtlpKind } from './otlp-config.ts';
 import { openPacer, type RetryDelays, TIMER_MS_MAX } from './pacer.ts';
-import { type EntrySource, withReferences } from './references.ts';
+import { ProtoWriter } from './proto-writer.ts';
+import { type EntrySource, writeReferenced } from './references.ts';
 
 /** A durable record, as its consumers see it. */
 export interface StoredRecord {
@@ -93,10 +94,14 @@ const REQUEST_ITEM_COUNT_MAX = 4096;
 const REQUESTS_PER_SAVE = 16;
 const EMPTY_REQUEST = new Uint8Array(0);
 
-/** A record, or a piece of a large one, ready to be sent. */
+/** More than that is not kept for a record that may never come again. */
+const COPIES_BYTE_LENGTH_MAX = 16 * 1024 * 1024;
+
+/** A record, or a piece of a large one, ready to be sent: where its copies are. */
 interface Unit {
   readonly recordIndex: number;
-  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
   readonly itemCount: number;
 }
 
@@ -134,6 +139,8 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
   let next = Number.isSafeInteger(loaded) && loaded >= 0 ? loaded : 0;
   let saved = next;
   let requestsSinceSave = 0;
+  /** What is to be sent, one behind the other: requests are cut out of it, not put together. */
+  let copies = new ProtoWriter();
   /** Until something confirms it, the cursor may be from another life of this directory. */
   let isCursorConfirmed = next === 0;
 
@@ -179,8 +186,7 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
     units: readonly Unit[],
     kind: OtlpKind,
   ): Promise<Exclude<SendOutcome, { status: 'retryable' }> | undefined> => {
-    const request =
-      units.length === 1 ? units[0]!.bytes : Buffer.concat(units.map((unit) => unit.bytes));
+    const request = copies.buffer.subarray(units[0]!.start, units.at(-1)!.end);
     let heldCause: string | undefined;
     while (!abort.signal.aborted) {
       const outcome = await send(request, kind);
@@ -242,7 +248,6 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
   /** One way through the log, from the cursor to the durable head. */
   const pass = async (): Promise<void> => {
     let units: Unit[] = [];
-    let byteLength = 0;
     let itemCount = 0;
     let kind: OtlpKind = 'traces';
     const began = next;
@@ -254,7 +259,6 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
         await deliver(units, kind);
         if (abort.signal.aborted) return;
         units = [];
-        byteLength = 0;
         itemCount = 0;
         requestsSinceSave++;
       }
@@ -265,13 +269,26 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
 
     const addUnit = async (unit: Unit): Promise<void> => {
       const isFull =
-        byteLength + unit.bytes.length > REQUEST_BYTE_LENGTH_MAX ||
+        unit.end - (units[0]?.start ?? unit.start) > REQUEST_BYTE_LENGTH_MAX ||
         itemCount + unit.itemCount > REQUEST_ITEM_COUNT_MAX;
       if (units.length > 0 && isFull) await deliverAll();
       if (abort.signal.aborted) return;
       units.push(unit);
-      byteLength += unit.bytes.length;
       itemCount += unit.itemCount;
+    };
+
+    /** Drops the copies that are delivered, so that those of the next record follow the ones that wait. */
+    const forgetDelivered = (): void => {
+      const from = units[0]?.start ?? copies.at;
+      if (from === 0) return;
+      if (units.length === 0 && copies.buffer.length > COPIES_BYTE_LENGTH_MAX) {
+        copies = new ProtoWriter();
+        return;
+      }
+      // Whatever was made of them is answered by now: no client reads these bytes again.
+      copies.buffer.copyWithin(0, from, copies.at);
+      copies.at -= from;
+      units = units.map((unit) => ({ ...unit, start: unit.start - from, end: unit.end - from }));
     };
 
     let failure: unknown;
@@ -287,7 +304,9 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
             if (abort.signal.aborted) return;
             kind = record.kind;
           }
-          const referenced = withReferences(record.entries, {
+          forgetDelivered();
+          const start = copies.at;
+          const referenced = writeReferenced(copies, record.entries, {
             kind,
             source: record.source,
             origin,
@@ -300,7 +319,7 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
             const { index } = record;
             report('unreadable', index, index, referenced.unreadableCount, 'not OTLP');
           }
-          for (const unit of unitsOf(record.index, referenced.parts)) {
+          for (const unit of unitsOf(record.index, start, referenced.ends)) {
             await addUnit(unit);
             if (abort.signal.aborted) return;
           }
@@ -402,28 +421,17 @@ export function openForwarder(config: ForwarderConfig): Forwarder {
 }
 
 /** Cuts the copies of one record into units that fit a request; a single copy that does not goes alone. */
-function* unitsOf(recordIndex: number, parts: readonly Uint8Array[]): Generator<Unit> {
-  let from = 0;
-  let byteLength = 0;
-  for (const [at, part] of parts.entries()) {
-    const isFull =
-      byteLength + part.length > REQUEST_BYTE_LENGTH_MAX || at - from === REQUEST_ITEM_COUNT_MAX;
-    if (at > from && isFull) {
-      yield { recordIndex, bytes: spanOf(parts, from, at), itemCount: at - from };
-      from = at;
-      byteLength = 0;
+function* unitsOf(recordIndex: number, from: number, ends: readonly number[]): Generator<Unit> {
+  let [start, end, itemCount] = [from, from, 0];
+  for (const next of ends) {
+    const isFull = next - start > REQUEST_BYTE_LENGTH_MAX || itemCount === REQUEST_ITEM_COUNT_MAX;
+    if (itemCount > 0 && isFull) {
+      yield { recordIndex, start, end, itemCount };
+      start = end;
+      itemCount = 0;
     }
-    byteLength += part.length;
+    end = next;
+    itemCount++;
   }
-  if (parts.length > from) {
-    const bytes = spanOf(parts, from, parts.length);
-    yield { recordIndex, bytes, itemCount: parts.length - from };
-  }
-}
-
-/** Parts that lie one behind the other, as they lie. */
-function spanOf(parts: readonly Uint8Array[], from: number, to: number): Uint8Array {
-  const { buffer, byteOffset } = parts[from]!;
-  const last = parts[to - 1]!;
-  return new Uint8Array(buffer, byteOffset, last.byteOffset + last.length - byteOffset);
+  if (itemCount > 0) yield { recordIndex, start, end, itemCount };
 }

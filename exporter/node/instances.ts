@@ -15,11 +15,17 @@ import {
 } from '../log/numbers.ts';
 import type { Verdict } from '../log/report.ts';
 import type { Beat } from './beats.ts';
+import { NumberedSpans } from './numbered-spans.ts';
 import type { Sent, TalliedRecord } from './tally.ts';
 
 export type Completeness = 'complete' | 'complete with declared gaps' | 'incomplete';
 export type InstanceState = 'running' | 'closed' | 'interrupted' | 'silent' | 'unclean';
-export type InstanceFindingCode = 'source.numbers' | 'source.silent' | 'source.unfollowed';
+export type InstanceFindingCode =
+  | 'source.conflict'
+  | 'source.numbers'
+  | 'source.silent'
+  | 'source.unfollowed'
+  | 'source.unnamed';
 
 export interface InstanceFinding {
   readonly code: InstanceFindingCode;
@@ -30,7 +36,7 @@ export interface InstanceFinding {
 export interface InstanceReport {
   /** A writer sealed its own calls; a sender had them sealed by somebody else. */
   readonly kind: 'writer' | 'sender';
-  /** As it calls itself. */
+  /** As it calls itself; empty for those of a source that number their calls and do not say who they are. */
   readonly instance: string;
   /** Origin of its log, or of the log that heard it first. */
   readonly log: string;
@@ -155,6 +161,10 @@ interface Sender {
   last: Beat | undefined;
   before: Beat | undefined;
   isUnfollowed: boolean;
+  /** Spans seen under a number that another span has. */
+  conflictCount: number;
+  /** Spans with a number, of nobody known. */
+  unnamedCount: number;
 }
 
 export class Instances {
@@ -162,6 +172,7 @@ export class Instances {
   readonly #senders = new Map<string, Sender>();
   #senderRangeCount = 0;
   #unfollowedSenderCount = 0;
+  readonly #spans = new NumberedSpans();
   #run: Run | undefined;
   /** True once a log began behind its record 0: what was before is kept elsewhere, and not known here. */
   #isPartial = false;
@@ -317,7 +328,7 @@ export class Instances {
   }
 
   #takeSent(
-    { instance, service, numbers, beats }: Sent,
+    { instance, service, numbers, spans, beats }: Sent,
     source: InstanceReport['source'],
     log: string,
     sealed: string,
@@ -339,6 +350,8 @@ export class Instances {
         last: undefined,
         before: undefined,
         isUnfollowed: false,
+        conflictCount: 0,
+        unnamedCount: 0,
       };
       this.#senders.set(key, sender);
     }
@@ -346,6 +359,13 @@ export class Instances {
     // Logs are read one after the other, and may have heard it in any order.
     if (sealed > life.heardTo) life.heardTo = sealed;
     if (sealed < life.heardFrom) life.heardFrom = sealed;
+    if (instance === '') {
+      sender.unnamedCount += spans.length;
+      return;
+    }
+    for (const [number, mark] of spans) {
+      if (!this.#spans.isFirst(life, number, mark)) sender.conflictCount++;
+    }
     const before = life.numbers.ranges.length;
     for (const [first, last] of numbers) {
       const count = this.#senderRangeCount + life.numbers.ranges.length - before;
@@ -363,6 +383,10 @@ export class Instances {
   }
 
   #endSender(sender: Sender): void {
+    if (sender.instance === '') {
+      this.#endUnnamed(sender);
+      return;
+    }
     const { life, first, last, before } = sender;
     if (this.#isPartial) {
       life.low = Math.max(life.low, first?.highest ?? Number.MAX_SAFE_INTEGER);
@@ -391,13 +415,34 @@ export class Instances {
       const message = 'its numbers are scattered too far to be followed';
       findings.push({ code: 'source.unfollowed', message });
     }
+    if (sender.conflictCount > 0) {
+      const message = `${sender.conflictCount} spans have a number that another span has: two processes call themselves so, and what one lost the other may hide`;
+      findings.push({ code: 'source.conflict', message });
+    }
+    this.#addSender(sender, state, missing, findings);
+  }
+
+  /** Whose numbers they are nobody can tell, so nothing is judged of them. */
+  #endUnnamed(sender: Sender): void {
+    if (!sender.life.isIn(0)) return;
+    const message = `${sender.unnamedCount} spans have a number and no service.instance.id that could be taken: of whom nothing is missing, nobody can tell`;
+    const missing = { count: 0, ranges: '' };
+    this.#addSender(sender, 'running', missing, [{ code: 'source.unnamed', message }]);
+  }
+
+  #addSender(
+    { instance, log, service, source, life }: Sender,
+    state: InstanceState,
+    missing: InstanceReport['missing'],
+    findings: readonly InstanceFinding[],
+  ): void {
     if (findings.length > 0) this.#areSendersWhole = false;
     this.#add({
       kind: 'sender',
-      instance: sender.instance,
-      log: sender.log,
-      service: sender.service ?? null,
-      source: sender.source,
+      instance,
+      log,
+      service: service ?? null,
+      source,
       state,
       completeness: findings.length > 0 ? 'incomplete' : 'complete',
       heardFrom: life.heardFrom,

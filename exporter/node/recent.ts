@@ -6,26 +6,30 @@
 import type { StoredRecord } from './forward.ts';
 import type { LogFollower } from './log-reader.ts';
 
-/** Some requests of a forwarder; one that is further behind reads the disk. */
-const BYTE_LENGTH_MAX = 8 * 1024 * 1024;
+/** Some requests of a forwarder; what comes while it is further behind is on the disk alone. */
+const BYTE_LENGTH_MAX = 16 * 1024 * 1024;
 
 export class RecentRecords {
   readonly #records = new Map<number, StoredRecord>();
   #byteLength = 0;
+  #isFull = false;
 
   /** Of their entries. */
   get byteLength(): number {
     return this.#byteLength;
   }
 
-  /** Keeps a record that is durable, and forgets the oldest beyond the bound. */
+  /**
+   * Keeps a record that is durable, where there is room: the oldest stay, as they are asked for next. Once there was none,
+   * nothing is kept until all were asked for, so that memory and disk do not take turns with each record.
+   */
   add(record: StoredRecord): void {
+    const byteLength = byteLengthOf(record);
+    if (this.#records.size === 0) this.#isFull = false;
+    if (this.#byteLength + byteLength > BYTE_LENGTH_MAX) this.#isFull = true;
+    if (this.#isFull) return;
     this.#records.set(record.index, record);
-    this.#byteLength += byteLengthOf(record);
-    for (const index of this.#records.keys()) {
-      if (this.#byteLength <= BYTE_LENGTH_MAX) break;
-      this.#take(index);
-    }
+    this.#byteLength += byteLength;
   }
 
   #take(index: number): StoredRecord | undefined {

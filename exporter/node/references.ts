@@ -6,7 +6,7 @@
  */
 import { LogError } from '../log/errors.ts';
 import { FIXED32, FieldCursor, LEN } from '../log/wire.ts';
-import { ProtoWriter } from './proto-writer.ts';
+import type { ProtoWriter } from './proto-writer.ts';
 
 /** How the entries of a record came in, as its header says. */
 export type EntrySource = 'in-process' | 'direct' | 'collector';
@@ -21,10 +21,10 @@ export interface ReferenceContext {
   readonly leaves: readonly Uint8Array[];
 }
 
-/** The copies to forward. Any concatenation of `parts` is a valid OTLP request. */
+/** The copies to forward, one behind the other. Any run of them is a valid OTLP request. */
 export interface ReferencedEntries {
-  /** One behind the other in one buffer. */
-  readonly parts: readonly Uint8Array[];
+  /** Where each copy ends in the writer. */
+  readonly ends: readonly number[];
   /** Spans of this process that were recorded only because of the audit: the application chose not to export them. */
   readonly unsampledCount: number;
   /** Entries that are no OTLP. What the sealer let in never is; counted here so that nothing goes missing unseen. */
@@ -70,7 +70,7 @@ const REQUESTS: Readonly<Record<'traces' | 'logs', MessageType>> = {
 const SAMPLED = 1;
 
 /**
- * Copies entries with their reference: `<origin>#<record index>/<entry index>`, and the leaf in base64.
+ * Copies entries into a writer, each with its reference: `<origin>#<record index>/<entry index>`, and the leaf in base64.
  *
  * Spans of this process whose sampled bit is 0 are left out: they exist because the audit does not sample, and the
  * backend must see what it would have seen without us.
@@ -78,7 +78,8 @@ const SAMPLED = 1;
  * @param entries each a TracesData or LogsData that holds exactly one span or log record
  * @throws RangeError if `leaves` does not hold one leaf per entry
  */
-export function withReferences(
+export function writeReferenced(
+  writer: ProtoWriter,
   entries: readonly Uint8Array[],
   context: ReferenceContext,
 ): ReferencedEntries {
@@ -88,8 +89,7 @@ export function withReferences(
     );
   }
   const byteLength = entries.reduce((sum, { length }) => sum + length + REFERENCE_BYTE_LENGTH, 0);
-  const writer = new ProtoWriter(byteLength);
-  /** Where each copy ends. */
+  writer.room(byteLength);
   const ends: number[] = [];
   let unsampledCount = 0;
   let unreadableCount = 0;
@@ -112,8 +112,7 @@ export function withReferences(
     }
     writer.at = start;
   }
-  const parts = ends.map((end, i) => writer.buffer.subarray(i === 0 ? 0 : ends[i - 1], end));
-  return { parts, unsampledCount, unreadableCount };
+  return { ends, unsampledCount, unreadableCount };
 }
 
 /** What a reference adds to a message at most times: a wrong guess costs a move, nothing else. */

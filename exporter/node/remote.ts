@@ -29,6 +29,7 @@ import type {
   SpanProcessorLike,
 } from './sdk-shapes.ts';
 import { RECORD_AND_SAMPLED } from './sdk-shapes.ts';
+import { markValueLimit } from './value-limit.ts';
 import { VERSION } from './version.ts';
 
 export interface RemoteOptions {
@@ -149,6 +150,7 @@ class RemoteNumbers implements Remote, Interposed {
     this.#highest = sequence;
     this.#open.add(sequence);
     this.#sequences.set(span, sequence);
+    markValueLimit(span);
     this.#options.onGovernedStart?.(span);
   }
 

@@ -14,12 +14,16 @@ import type { Frame } from '../log/segment.ts';
 import { type Beat, claimsOf, serviceOf } from './beats.ts';
 import { type Dropped, DroppedCounts } from './dropped.ts';
 import { nodePrimitives } from './keys.ts';
+import { markOf } from './numbered-spans.ts';
 
 /** What the spans of one record say of one process that had them sealed by somebody else. */
 export interface Sent {
+  /** Empty for the spans that have a number, and nobody's name. */
   readonly instance: string;
   readonly service: string | undefined;
   readonly numbers: readonly NumberRange[];
+  /** The number of each span, and what tells it from another one. */
+  readonly spans: readonly (readonly [number: number, mark: number])[];
   /** In the order they stand in. */
   readonly beats: readonly Beat[];
 }
@@ -46,27 +50,35 @@ export function tallyOf(record: VerifiedRecord): TalliedRecord {
   return { header, leaf, events, numbers, sent: sentIn(record), dropped: dropped.counts };
 }
 
+interface Tally {
+  readonly service: string | undefined;
+  readonly all: NumberRanges;
+  readonly spans: [number: number, mark: number][];
+  readonly beats: Beat[];
+}
+
 /** Of the senders whose numbers a record holds, in the order they come in. */
 function sentIn({ header, entries }: VerifiedRecord): Sent[] {
   if (header.kind !== 'traces' || header.source.kind === 'in-process') return [];
-  const sent = new Map<string, { service: string | undefined; all: NumberRanges; beats: Beat[] }>();
+  const sent = new Map<string, Tally>();
   for (const entry of entries) {
     const number = sequenceOf(entry);
     if (number === undefined) continue;
-    const { instance, beat } = claimsOf(entry);
-    if (instance === undefined) continue;
+    const { instance = '', beat } = claimsOf(entry);
     let one = sent.get(instance);
     if (one === undefined) {
-      one = { service: serviceOf(entry), all: new NumberRanges(), beats: [] };
+      one = { service: serviceOf(entry), all: new NumberRanges(), spans: [], beats: [] };
       sent.set(instance, one);
     }
     one.all.add(number);
+    one.spans.push([number, markOf(entry)]);
     if (beat !== undefined) one.beats.push(beat);
   }
-  return [...sent].map(([instance, { service, all, beats }]) => ({
+  return [...sent].map(([instance, { service, all, spans, beats }]) => ({
     instance,
     service,
     numbers: all.ranges,
+    spans,
     beats,
   }));
 }
@@ -83,6 +95,5 @@ function release({ header, entries }: VerifiedRecord): void {
   // Of a control record the events may point into it.
   if (header.kind === 'control' || !(buffer instanceof ArrayBuffer)) return;
   if (buffer.byteLength < RELEASED_BYTE_LENGTH_MIN) return;
-  // Of ES2024, and in every Node that we run on.
-  (buffer as ArrayBuffer & { transfer(byteLength: number): ArrayBuffer }).transfer(0);
+  buffer.transfer(0);
 }

@@ -5,6 +5,7 @@
  */
 import { availableParallelism } from 'node:os';
 import type { VerifyFound, VerifySpec } from './probes/verify.ts';
+import type { VerifyMemoryFound } from './probes/verify-memory.ts';
 import {
   type Bench,
   type Context,
@@ -24,6 +25,7 @@ const CASES = [
 ] as const;
 const DISTINCT_COUNT = 16;
 const AIM = 0.4;
+const MEMORY_SPAN_COUNT = 1_000_000;
 /** Start-up of a few milliseconds weighs on the shorter log, so that a little less than 1 is to be expected. */
 const EXPONENT_MOST = 1.25;
 
@@ -82,12 +84,30 @@ export const verify: Bench = {
         );
       }
     }
+    const peaks: number[] = [];
+    for (const spanCount of [MEMORY_SPAN_COUNT, 10 * MEMORY_SPAN_COUNT]) {
+      say(`E.memory ${spanCount}`);
+      const logDir = dir('verify');
+      write(logDir, spanCount, { seed: 1, byteLength: 256, content: 'bare' });
+      const { peakBytes } = await probe<VerifyMemoryFound>('verify-memory', { dir: logDir });
+      peaks.push(peakBytes / 1024 / 1024);
+    }
+    rows.push(
+      row({
+        id: 'E.memory',
+        what: `most memory resident, ${10 * MEMORY_SPAN_COUNT} spans, all cores`,
+        unit: 'MiB',
+        values: peaks.slice(1),
+        peer: peaks.slice(0, 1),
+        note: `peer: the same with ${MEMORY_SPAN_COUNT} spans`,
+      }),
+    );
     say('E.growth');
     rows.push(
       row({
         id: 'E.growth',
-        what: 'exponent of the time to verify, with the number of spans',
-        unit: '',
+        what: 'of the time to verify, with the number of spans',
+        unit: 'exponent',
         values: [await growth(dir)],
         aim: { most: EXPONENT_MOST },
       }),

@@ -8,11 +8,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ListObjectVersionsCommand } from '@aws-sdk/client-s3';
 import { afterAll, expect, test } from 'vitest';
+import { cpuSecondsOf, hasProc, residentBytesOf } from '../bench/support/processes.ts';
 import { startAudited } from '../support/audited-process.ts';
 import { openOtlpBackend, spansOf } from '../support/otlp-backend.ts';
-import { beOwner, type S3Server, SERVERS, verifyStored } from './s3.ts';
+import { beOwner, SERVERS, storedSegmentCount, verifyStored } from './s3.ts';
 import { killAll, until } from './services.ts';
 
 beOwner();
@@ -21,7 +21,8 @@ const OUTAGE_MS = Number(process.env.E2E_OUTAGE_S ?? 20) * 1000;
 /** 100 spans a second: what a service with a few model calls a second makes at most. */
 const SPANS_PER_TURN = 20;
 const TURN_MS = 200;
-const BUCKET = 'records';
+const PLACE = { bucket: 'records', prefix: 'logs' } as const;
+const MIB = 1024 * 1024;
 /** Node, the SDK and the load; whatever the length of the outage. */
 const RSS_MIB_MAX = 400;
 
@@ -33,40 +34,6 @@ afterAll(async () => {
 
 const [kind] = SERVERS;
 
-/** Of a running process, in MiB. Undefined where the system has no /proc. */
-function residentMib(pid: number | undefined): number | undefined {
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Processor seconds of a running process so far. */
-function processorSeconds(pid: number | undefined): number {
-  try {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-    return (Number(fields[11]) + Number(fields[12])) / 100;
-  } catch {
-    return Number.NaN;
-  }
-}
-
-async function storedSegments(server: S3Server): Promise<number> {
-  let count = 0;
-  let KeyMarker: string | undefined;
-  do {
-    const page = await server.client.send(
-      new ListObjectVersionsCommand({ Bucket: BUCKET, KeyMarker, Prefix: 'logs/' }),
-    );
-    count += (page.Versions ?? []).filter(({ Key }) => Key?.endsWith('.seg')).length;
-    KeyMarker = page.NextKeyMarker;
-    if (page.IsTruncated !== true) return count;
-  } while (KeyMarker !== undefined);
-  return count;
-}
-
 test(
   `a store that is away for ${OUTAGE_MS / 1000} s costs nothing but disk`,
   async () => {
@@ -75,7 +42,7 @@ test(
       return;
     }
     const server = await kind.start(join(home, kind.name));
-    await server.makeBucket(BUCKET);
+    await server.makeBucket(PLACE.bucket);
     const backend = await openOtlpBackend();
     const forwarded = new Set<string>();
     let takenCount = 0;
@@ -93,7 +60,7 @@ test(
         origin: 'example.org/claims',
         backend: { protocol: 'grpc', endpoint: backend.grpcEndpoint },
         segment: { ageMsMax: Math.min(10_000, OUTAGE_MS / 10) },
-        archive: { s3: { bucket: BUCKET, prefix: 'logs', endpoint, pathStyle: true } },
+        archive: { s3: { ...PLACE, endpoint, pathStyle: true } },
       },
       spanCount: 1,
       perTurn: SPANS_PER_TURN,
@@ -106,7 +73,7 @@ test(
     await until(
       'the first segments are stored',
       120_000,
-      async () => (await storedSegments(server)) >= 2,
+      async () => (await storedSegmentCount(server, PLACE)) >= 2,
     );
 
     await server.kill();
@@ -117,7 +84,7 @@ test(
     while (performance.now() - startedMs < OUTAGE_MS) {
       await delay(1000);
       takeForwarded();
-      rss.push(residentMib(app.child.pid) ?? 0);
+      if (hasProc) rss.push(residentBytesOf(app.child.pid!) / MIB);
     }
     const sealedMeanwhile = app.told().length - toldBefore;
     const queued = localSegments() - storedBefore;
@@ -130,10 +97,10 @@ test(
     const backMs = performance.now();
     // All but the one being written.
     await until('the store has caught up', 600_000, async () => {
-      return (await storedSegments(server)) >= localSegments() - 1;
+      return (await storedSegmentCount(server, PLACE)) >= localSegments() - 1;
     });
     const caughtUpMs = performance.now() - backMs;
-    const seconds = processorSeconds(app.child.pid);
+    const seconds = hasProc ? cpuSecondsOf(app.child.pid!) : Number.NaN;
     const livedMs = performance.now() - startedMs;
     app.child.kill('SIGTERM');
     expect(await app.ended()).toMatchObject({ code: 0 });
@@ -142,7 +109,7 @@ test(
     const told = app.told();
     const vkey = readFileSync(join(dir, '0/verifier'), 'utf8').trim();
     rmSync(dir, { recursive: true });
-    const report = await verifyStored(endpoint, { bucket: BUCKET, prefix: 'logs' }, vkey);
+    const report = await verifyStored(endpoint, PLACE, vkey);
     await backend.close();
 
     const [rssFirst = 0] = rss;

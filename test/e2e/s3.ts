@@ -6,13 +6,21 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { CreateBucketCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3';
+import {
+  CreateBucketCommand,
+  ListObjectVersionsCommand,
+  PutBucketPolicyCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
 import { parseVerifier } from '../../exporter/log/note.ts';
+import { type VerifiedRecord, verifyRecord } from '../../exporter/log/record.ts';
 import type { S3ArchiveConfig } from '../../exporter/node/archive-config.ts';
 import { type VerifiedArchive, verifyArchivedLog } from '../../exporter/node/archive-verify.ts';
+import { openCheckers } from '../../exporter/node/checkers.ts';
 import { readConfig } from '../../exporter/node/config.ts';
-import { sha256 } from '../../exporter/node/keys.ts';
+import { nodePrimitives, sha256 } from '../../exporter/node/keys.ts';
 import { S3Store } from '../../exporter/node/s3-store.ts';
+import { tallyOf } from '../../exporter/node/tally.ts';
 import { freePorts, type Service, service } from './services.ts';
 import { goVersion, motoPython, pythonVersion, versitygwBinary } from './tools.ts';
 
@@ -162,11 +170,29 @@ async function serverOf(
   };
 }
 
+/** How many segments a bucket has, all versions counted. */
+export async function storedSegmentCount(
+  { client }: S3Server,
+  { bucket, prefix }: { readonly bucket: string; readonly prefix: string },
+): Promise<number> {
+  let count = 0;
+  let KeyMarker: string | undefined;
+  do {
+    const page = await client.send(
+      new ListObjectVersionsCommand({ Bucket: bucket, KeyMarker, Prefix: `${prefix}/` }),
+    );
+    count += (page.Versions ?? []).filter(({ Key }) => Key?.endsWith('.seg')).length;
+    KeyMarker = page.IsTruncated === true ? page.NextKeyMarker : undefined;
+  } while (KeyMarker !== undefined);
+  return count;
+}
+
 /** What a verifier says that knows one log and its key, and asks for half a year of COMPLIANCE. */
 export async function verifyStored(
   endpoint: string,
   place: { readonly bucket: string; readonly prefix: string },
   vkey: string,
+  onRecord?: (record: VerifiedRecord) => void,
 ): Promise<VerifiedArchive['report']> {
   const store = await S3Store.open({ ...place, region: undefined, endpoint, pathStyle: true });
   const verifier = parseVerifier(sha256, vkey);
@@ -177,6 +203,15 @@ export async function verifyStored(
     trust: { origin, verifiers: [verifier], selfAttested: false, minimumHead: undefined },
     wanted: { mode: 'COMPLIANCE', minimumDays: 184 },
     nowMs: Date.now(),
+    checkers: {
+      ...openCheckers(1),
+      check: async (frame) => {
+        const record = await verifyRecord(frame, nodePrimitives);
+        if ('code' in record) return record;
+        onRecord?.(record);
+        return tallyOf(record);
+      },
+    },
   });
   store.close();
   return report;

@@ -12,17 +12,16 @@ import * as http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { ConfigInput } from '../../exporter/node/config.ts';
 import { readLog } from '../support/audited-process.ts';
 import { type FakeOpenai, startFakeOpenai } from '../support/fake-openai.ts';
 import { encodeOtlp } from '../support/otlp-backend.ts';
 import { spansOfTraces } from '../support/otlp-proto.ts';
 import { type Random, randomOf } from '../support/random.ts';
+import { bundled } from './bundle.ts';
 import { type DoomedTask, SPAN_HEADER } from './doomed.ts';
 import { ACCOUNTED } from './world.ts';
 
-const DOOMED = fileURLToPath(new URL('./doomed.ts', import.meta.url));
 /** Kills on one log: then it is ended in order and judged. */
 const KILLS_PER_LOG = 20;
 const SENDERS_AT_ONCE = 4;
@@ -47,23 +46,31 @@ export interface KillResult {
   readonly problems: readonly string[];
 }
 
+type Program = Awaited<ReturnType<typeof bundled>>;
+
 /** One process, from its start to its end. */
 class Doomed {
   readonly child: ChildProcess;
   readonly sealed: string[] = [];
+  /** Resolves once everything is loaded and the audit is about to be opened, or at the end. */
+  readonly begun: Promise<void>;
   /** Resolves with the port (0 for a service) once it is open, or with undefined if it ends before. */
   readonly opened: Promise<number | undefined>;
   errors = '';
   #toldCount = 0;
   #onTold: () => void = () => {};
 
-  constructor(task: DoomedTask) {
-    this.child = spawn(process.execPath, [DOOMED, JSON.stringify(task)], {
+  constructor({ program, env }: Program, task: DoomedTask) {
+    this.child = spawn(process.execPath, [program, JSON.stringify(task)], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NODE_NO_WARNINGS: '1' },
+      env,
     });
     let rest = '';
+    let begin: () => void = () => {};
     let open: (port: number | undefined) => void = () => {};
+    this.begun = new Promise((resolve) => {
+      begin = resolve;
+    });
     this.opened = new Promise((resolve) => {
       open = resolve;
     });
@@ -72,6 +79,7 @@ class Doomed {
       rest = lines.pop()!;
       for (const line of lines) {
         const [word, value] = line.split(' ');
+        if (word === 'begin') begin();
         if (word === 'open') open(Number(value ?? 0));
         if (word === 'sealed') this.acknowledge(value!);
       }
@@ -80,6 +88,7 @@ class Doomed {
       this.errors += chunk.toString();
     });
     this.child.once('close', () => {
+      begin();
       open(undefined);
       this.#onTold();
     });
@@ -149,21 +158,28 @@ async function send(doomed: Doomed, port: number): Promise<void> {
   agent.destroy();
 }
 
-/** The moment of one kill: while it starts, or after so much work and a little more. */
+/** Longest time that opening took so far, at first a guess. */
+let openingMsMax = 100;
+
+/** The moment of one kill: while it opens the log and recovers it, or after so much work and a little more. */
 async function untilMoment(doomed: Doomed, random: Random): Promise<void> {
-  if (random(5) === 0) {
-    await sleep(random(600));
+  await doomed.begun;
+  if (random(2) === 0) {
+    await sleep(random(1000) * (openingMsMax / 1000));
     return;
   }
-  const count = random(60);
+  const count = random(40);
   const moreMs = random(15);
-  await doomed.opened;
+  const begunMs = performance.now();
+  if ((await doomed.opened) === undefined) return;
+  openingMsMax = Math.max(openingMsMax, performance.now() - begunMs);
   await doomed.told(count);
   await sleep(moreMs);
 }
 
 /** Kills on one log, an end in order, and the judgement. */
 async function killLog(
+  program: Program,
   role: DoomedTask['role'],
   killCount: number,
   random: Random,
@@ -173,6 +189,7 @@ async function killLog(
   const config: ConfigInput = {
     dir,
     instance: '0',
+    mode: role === 'service' && random(2) === 0 ? 'sync' : 'group',
     groupCommitMs: 1,
     checkpointMs: 5,
     segment: { byteLengthMax: 32 * 1024, ageMsMax: 100 },
@@ -184,7 +201,7 @@ async function killLog(
   const problems: string[] = [];
   try {
     for (let kill = 0; kill <= killCount; kill++) {
-      const doomed = new Doomed({ role, config, provider: provider.url });
+      const doomed = new Doomed(program, { role, config, provider: provider.url });
       const sending = doomed.opened.then((port) => (port ? send(doomed, port) : undefined));
       const isLast = kill === killCount;
       if (isLast) await doomed.opened;
@@ -216,17 +233,19 @@ async function judge(
     if (!ACCOUNTED.has(code)) problems.push(`${code} at ${where}: ${message}`);
   }
   const there = new Set<string>();
-  const interrupted = new Set<string>();
+  const begun = new Set<string>();
   for (const { header, entries, events } of records) {
     if (header.kind === 'traces') {
       for (const { spanId } of entries.flatMap(spansOfTraces)) there.add(spanId);
     }
-    for (const event of events) if (event.name === 'interrupted') interrupted.add(event.spanId);
+    for (const event of events) {
+      if (event.name === 'interrupted' || event.name === 'intent') begun.add(event.spanId);
+    }
   }
   const missing = sealed.filter((spanId) => !there.has(spanId));
   if (missing.length > 0) problems.push(`told sealed and not in the log: ${missing.join(', ')}`);
   const calls = provider.requests.map(({ headers }) => String(headers[SPAN_HEADER]));
-  const unknown = calls.filter((spanId) => !there.has(spanId) && !interrupted.has(spanId));
+  const unknown = calls.filter((spanId) => !there.has(spanId) && !begun.has(spanId));
   if (unknown.length > report.declaredLost) {
     problems.push(`the provider saw calls that the log says nothing of: ${unknown.join(', ')}`);
   }
@@ -247,6 +266,7 @@ export async function runKills(options: KillOptions): Promise<KillResult> {
     const role = logs.length % 2 === 0 ? 'service' : 'gateway';
     logs.push({ role, killCount: Math.min(left, KILLS_PER_LOG), seed: random(2 ** 32) });
   }
+  const program = await bundled('doomed');
   let total: KillResult = {
     kills: 0,
     acknowledged: 0,
@@ -259,7 +279,7 @@ export async function runKills(options: KillOptions): Promise<KillResult> {
     for (;;) {
       const log = options.isOver?.() === true ? undefined : logs.shift();
       if (log === undefined) return;
-      const result = await killLog(log.role, log.killCount, randomOf(log.seed));
+      const result = await killLog(program, log.role, log.killCount, randomOf(log.seed));
       const problems = result.problems.map((text) => `${log.role}, seed ${log.seed}: ${text}`);
       total = {
         kills: total.kills + result.kills,

@@ -6,7 +6,9 @@
  */
 import { once } from 'node:events';
 import { syncBuiltinESMExports } from 'node:module';
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as threads from 'node:worker_threads';
+import { AlwaysOnSampler, TracerProvider } from '@opentelemetry/sdk-trace';
 import { replaceCalls } from './faulty-calls.ts';
 import { enter, tell, type World } from './faulty-node.ts';
 
@@ -16,6 +18,7 @@ export interface LifeTask {
   readonly life: string;
   /** Spans end in so many rounds, and each round waits for the one before to be answered. */
   readonly roundCount: number;
+  readonly stayMs: number;
   readonly backend: string;
   readonly mode: 'group' | 'sync';
 }
@@ -30,7 +33,8 @@ const workers: threads.Worker[] = [];
 /** Every thread that is started for sealing is the one whose calls are replaced. */
 class FaultyWorker extends threads.Worker {
   constructor(file: string | URL, options: threads.WorkerOptions) {
-    super(new URL('./faulty-thread.ts', import.meta.url), {
+    // Both are bundled, and lie beside each other.
+    super(new URL('./faulty-thread.js', import.meta.url), {
       ...options,
       workerData: { ...(options.workerData as object), world },
     });
@@ -44,10 +48,15 @@ syncBuiltinESMExports();
 replaceCalls();
 const { openAuditWith } = await import('../../exporter/node/audit.ts');
 const { readConfig } = await import('../../exporter/node/config.ts');
-const { SDK_LINES } = await import('../support/sdk-lines.ts');
-const line = SDK_LINES[2]!;
 
-async function live({ world: next, life, roundCount, backend, mode }: LifeTask): Promise<void> {
+async function live({
+  world: next,
+  life,
+  roundCount,
+  stayMs,
+  backend,
+  mode,
+}: LifeTask): Promise<void> {
   world = next;
   enter(next);
   const config = readConfig(
@@ -59,6 +68,8 @@ async function live({ world: next, life, roundCount, backend, mode }: LifeTask):
       mode,
       archive: { directory: `${next.root}/archive` },
       backend: { endpoint: backend },
+      // What is archived leaves the log, where a life is long enough for it.
+      retention: { localDays: 0 },
       groupCommitMs: 1,
       checkpointMs: 5,
       heartbeatMs: 300,
@@ -69,12 +80,11 @@ async function live({ world: next, life, roundCount, backend, mode }: LifeTask):
     onReport: (code, message) => tell({ tell: 'report', code, message }),
   });
   tell({ tell: 'opened' });
-  const tracer = line
-    .openProvider({
-      spanProcessors: audit.capture.wrapProcessors([]),
-      sampler: audit.capture.sampler(line.alwaysOn()),
-    })
-    .getTracer('app');
+  const provider = new TracerProvider({
+    spanProcessors: audit.capture.wrapProcessors([]),
+    sampler: audit.capture.sampler(new AlwaysOnSampler()),
+  });
+  const tracer = provider.getTracer('app');
   let number = 0;
   for (let round = 0; round < roundCount; round++) {
     const answers: Promise<void>[] = [];
@@ -89,6 +99,7 @@ async function live({ world: next, life, roundCount, backend, mode }: LifeTask):
     }
     await within(Promise.all(answers), 'answers');
   }
+  await sleep(stayMs);
   await audit.shutdown(SHUTDOWN_DELAY_MS);
   tell({ tell: 'ended' });
 }

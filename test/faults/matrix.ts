@@ -6,11 +6,20 @@
  */
 import { randomOf, shuffled } from '../support/random.ts';
 import { FAULTS, type FaultName, type Plan } from './faulty-node.ts';
-import { closeWorld, judge, Lives, live, openWorld, toldBy, type World } from './world.ts';
+import {
+  closeWorld,
+  judge,
+  type LifeOptions,
+  Lives,
+  live,
+  openWorld,
+  toldBy,
+  type World,
+} from './world.ts';
 
 /** Where a life begins. */
-export type Scenario = 'first start' | 'after a kill';
-export const SCENARIOS: readonly Scenario[] = ['first start', 'after a kill'];
+export const SCENARIOS = ['first start', 'after a kill', 'long life'] as const;
+export type Scenario = (typeof SCENARIOS)[number];
 
 export interface PlannedRun {
   readonly scenario: Scenario;
@@ -42,6 +51,8 @@ export interface Matrix {
 }
 
 const ROUND_COUNT = 4;
+/** A little more than the time between two looks for what can be removed, since an archive has it. */
+const LONG_MS = 5500;
 /** A plan is tried so often where a life does not come by: consumers of the log work at their own pace. */
 const ATTEMPT_COUNT_MAX = 3;
 
@@ -59,11 +70,19 @@ async function killedWorld(lives: Lives): Promise<World> {
   return world;
 }
 
+function lifeIn(scenario: Scenario): LifeOptions {
+  return { roundCount: ROUND_COUNT, ...(scenario === 'long life' ? { stayMs: LONG_MS } : {}) };
+}
+
 /** How often an undisturbed life makes each call. */
-async function watch(lives: Lives, from: World | undefined): Promise<Map<string, number>> {
+async function watch(
+  lives: Lives,
+  from: World | undefined,
+  scenario: Scenario,
+): Promise<Map<string, number>> {
   const world = await openWorld(from);
   try {
-    const end = await live(lives, world, 'watched', { roundCount: ROUND_COUNT });
+    const end = await live(lives, world, 'watched', lifeIn(scenario));
     const { problems } = await judge(world);
     if (end !== 'ended' || problems.length > 0) {
       throw new Error(`undisturbed: ${JSON.stringify(end)} ${problems.join('; ')}`);
@@ -82,11 +101,15 @@ async function watch(lives: Lives, from: World | undefined): Promise<Map<string,
 /** Faults that differ in more than their code. */
 const KINDS: readonly FaultName[] = ['no effect', 'after effect', 'short', 'SIGKILL'];
 
-/** Every fault where a call first comes up; later in a life and after a kill those that differ in kind. */
+/**
+ * Every fault where a call first comes up; later in a life and after a kill those that differ in kind. Of a long life
+ * only what comes up in no other.
+ */
 function plansOf(counts: readonly ReadonlyMap<string, number>[]): PlannedRun[] {
   const known = new Set<string>();
   return SCENARIOS.flatMap((scenario, at) =>
     [...counts[at]!].flatMap(([operation, count]) => {
+      if (scenario === 'long life' && known.has(operation)) return [];
       const first = known.has(operation) ? KINDS : FAULTS;
       known.add(operation);
       const plan = (occurrence: number, faults: readonly FaultName[]): PlannedRun[] =>
@@ -109,7 +132,7 @@ async function runOnce(
   const world = await openWorld(from);
   try {
     const problems: string[] = [];
-    const end = await live(lives, world, 'faulty', { plan, roundCount: ROUND_COUNT });
+    const end = await live(lives, world, 'faulty', { plan, ...lifeIn(scenario) });
     if (typeof end === 'object') problems.push(end.failure);
     const isReached = toldBy(world.root, 'faulty').some(({ tell }) => tell === 'fault');
     if ((end === 'killed') !== (isReached && plan.fault === 'SIGKILL')) problems.push(String(end));
@@ -130,16 +153,19 @@ export async function runMatrix(options: MatrixOptions): Promise<Matrix> {
   const { seed, runCountMax = Number.POSITIVE_INFINITY, workerCount = 2, onRun } = options;
   const first = new Lives();
   const killed = await killedWorld(first);
+  const worldOf = (scenario: Scenario): World | undefined =>
+    scenario === 'after a kill' ? killed : undefined;
   const results: RunResult[] = [];
   try {
-    const counts = [await watch(first, undefined), await watch(first, killed)] as const;
+    const counts: ReadonlyMap<string, number>[] = [];
+    for (const scenario of SCENARIOS) counts.push(await watch(first, worldOf(scenario), scenario));
     const queue = shuffled(randomOf(seed), plansOf(counts)).slice(0, runCountMax);
     const work = async (lives: Lives): Promise<void> => {
       try {
         for (;;) {
           const planned = options.isOver?.() === true ? undefined : queue.shift();
           if (planned === undefined) return;
-          const from = planned.scenario === 'first start' ? undefined : killed;
+          const from = worldOf(planned.scenario);
           let result = await runOnce(lives, from, planned);
           for (let attempt = 1; !result.isReached && attempt < ATTEMPT_COUNT_MAX; attempt++) {
             result = await runOnce(lives, from, planned);

@@ -164,6 +164,7 @@ export interface PowerResult {
 /** Power cuts at random steps of a first life and of one that goes on after it. */
 export async function runPowerCuts(options: PowerOptions): Promise<PowerResult> {
   const { seed, cutCount, workerCount = 2, isOver, onCut } = options;
+  if (cutCount === 0) return { cuts: 0, acknowledged: 0, lost: 0 };
   const random = randomOf(seed);
   const first = new Lives();
   const begun = await traceLife(first);

@@ -6,19 +6,25 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { ReceiptEvent } from '../../exporter/log/control.ts';
 import type { FindingCode, Report } from '../../exporter/log/report.ts';
 import { sha256 } from '../../exporter/node/keys.ts';
 import { readLog } from '../support/audited-process.ts';
 import { type OtlpBackend, openOtlpBackend } from '../support/otlp-backend.ts';
+import { bundled } from './bundle.ts';
 import type { Plan, Told } from './faulty-node.ts';
 import type { LifeTask } from './life.ts';
-
-const LIFE = fileURLToPath(new URL('./life.ts', import.meta.url));
 
 /** A process that lives lives, and is replaced when one of them kills it. */
 export class Lives {
@@ -44,10 +50,8 @@ export class Lives {
   }
 
   async #begin(): Promise<ChildProcess> {
-    const child = fork(LIFE, [], {
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      env: { ...process.env, NODE_NO_WARNINGS: '1' },
-    });
+    const { program, env } = await bundled('life');
+    const child = fork(program, [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env });
     this.#child = child;
     await once(child, 'message');
     return child;
@@ -75,6 +79,7 @@ export function removeRoot(root: string): void {
   rmSync(root, { recursive: true, force: true });
 }
 
+const ARCHIVED = 'archive/faults/0/segments';
 export const logOf = (root: string): string => join(root, 'log/0');
 
 export interface World {
@@ -109,15 +114,18 @@ export interface LifeOptions {
   readonly plan?: Plan | undefined;
   readonly isTraced?: boolean;
   readonly roundCount?: number;
+  /** After its last round. */
+  readonly stayMs?: number;
   readonly mode?: LifeTask['mode'];
 }
 
 export function taskOf(world: World, life: string, options: LifeOptions = {}): LifeTask {
-  const { plan, isTraced = false, roundCount = 4, mode = 'group' } = options;
+  const { plan, isTraced = false, roundCount = 4, stayMs = 0, mode = 'group' } = options;
   return {
     world: { root: world.root, tellPath: tellPath(world.root, life), plan, isTraced },
     life,
     roundCount,
+    stayMs,
     backend: world.backend.httpEndpoint,
     mode,
   };
@@ -182,6 +190,17 @@ export interface JudgeOptions {
   readonly before?: World;
 }
 
+/** Makes the log whole again: what was removed of it, from the archive. */
+function putBack(root: string): void {
+  const [segments, archived] = [join(logOf(root), 'segments'), join(root, ARCHIVED)];
+  for (const name of existsSync(archived) ? readdirSync(archived) : []) {
+    if (!name.startsWith('.') && !existsSync(join(segments, name))) {
+      cpSync(join(archived, name), join(segments, name));
+    }
+  }
+  rmSync(join(logOf(root), 'pruned'), { force: true });
+}
+
 /**
  * Judges a world after its last life ended in order: each span told sealed is in the log, once; the log says nothing but
  * what is honest; each receipt's object is in the archive; the backend has what is sealed.
@@ -192,6 +211,7 @@ export async function judge(
 ): Promise<Judgement> {
   const { root } = world;
   const problems: string[] = [];
+  putBack(root);
   const { report, records, names } = await readLog(logOf(root));
   for (const { code, where, message } of report.findings) {
     if (!honest.has(code)) problems.push(`${code} at ${where}: ${message}`);

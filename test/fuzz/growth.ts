@@ -21,7 +21,8 @@ import { readIntents } from '../../exporter/node/intents.ts';
 import { nodePrimitives } from '../../exporter/node/keys.ts';
 import { judgeAccepted, judgeHttpAnswer } from '../../exporter/node/otlp-answer.ts';
 import { transcodeJson } from '../../exporter/node/otlp-json.ts';
-import { withReferences } from '../../exporter/node/references.ts';
+import { ProtoWriter } from '../../exporter/node/proto-writer.ts';
+import { writeReferenced } from '../../exporter/node/references.ts';
 import { f, filesOf, ORIGIN, sealDrafts, WHOLE_DRAFTS } from '../../scripts/vectors.ts';
 import { MemoryDisk } from '../support/faulty-files.ts';
 import { readCorpus } from './corpus.ts';
@@ -217,7 +218,7 @@ function shapes(): Shape[] {
   );
   for (const [name, input] of REQUESTS.slice(5)) {
     add(`references: ${name}`, 32 * KIB, input, (bytes) =>
-      withReferences([bytes], {
+      writeReferenced(new ProtoWriter(), [bytes], {
         kind: 'traces',
         source: 'collector',
         origin: ORIGIN,

@@ -47,8 +47,9 @@ import { readIntents } from '../../exporter/node/intents.ts';
 import { nodePrimitives, sha256 } from '../../exporter/node/keys.ts';
 import { judgeAccepted, judgeGrpcError, judgeHttpAnswer } from '../../exporter/node/otlp-answer.ts';
 import { OtlpJsonError, transcodeJson } from '../../exporter/node/otlp-json.ts';
+import { ProtoWriter } from '../../exporter/node/proto-writer.ts';
 import { encodePruned, parsePruned } from '../../exporter/node/prune.ts';
-import { withReferences } from '../../exporter/node/references.ts';
+import { writeReferenced } from '../../exporter/node/references.ts';
 import { encodeSigning, parseSigning } from '../../exporter/node/signed-head.ts';
 import { filesOf, ORIGIN, sealDrafts, vectorSigner, WHOLE_DRAFTS } from '../../scripts/vectors.ts';
 import { MemoryDisk } from '../support/faulty-files.ts';
@@ -581,19 +582,19 @@ export const TARGETS: readonly Target[] = [
     corpus: corpusOf('entry', 'traces', 'logs'),
     dictionary: OTLP_WORDS,
     outputByteLengthMax: (byteLength) => 2 * byteLength + 1024,
-    run: (input) =>
-      total(
-        (['traces', 'logs'] as const).flatMap(
-          (kind) =>
-            withReferences([input], {
-              kind,
-              source: 'collector',
-              origin: ORIGIN,
-              recordIndex: 7,
-              leaves: [new Uint8Array(32)],
-            }).parts,
-        ),
-      ) / 2,
+    run: (input) => {
+      const writer = new ProtoWriter();
+      for (const kind of ['traces', 'logs'] as const) {
+        writeReferenced(writer, [input], {
+          kind,
+          source: 'collector',
+          origin: ORIGIN,
+          recordIndex: 7,
+          leaves: [new Uint8Array(32)],
+        });
+      }
+      return writer.at / 2;
+    },
   },
   {
     name: 'answer',

@@ -144,18 +144,41 @@ export function naiveInstances(
   return found.sort((a, b) => (text(a) < text(b) ? -1 : 1));
 }
 
+interface SenderRecords {
+  readonly instance: string;
+  readonly known: Known[];
+  readonly beats: Beat[];
+  /** Last four bytes of the ids that came under each number. */
+  readonly spans: Map<number, string[]>;
+}
+
+function spanIdOf(entry: Buffer): string {
+  const [resourceSpans] = fieldsOf(entry);
+  const scopeSpans = fieldsOf(resourceSpans!.body).at(-1);
+  const span = fieldsOf(scopeSpans!.body).at(-1);
+  const ids = fieldsOf(span!.body).filter(({ number }) => number === 2);
+  const hex = ids.at(-1)?.body.subarray(-4).toString('hex') ?? '';
+  return hex.replace(/^(?:00)*/, '') || '01';
+}
+
 function sendersOf(records: readonly Record[], endMs: number, range: NaiveRange): NaiveInstance[] {
   // 32: by source kind, principal and text.
-  const senders = new Map<string, { instance: string; known: Known[]; beats: Beat[] }>();
+  const senders = new Map<string, SenderRecords>();
   for (const { header, content } of records) {
     for (const entry of content.entries) {
       const number = numberOf(entry);
-      const instance = claimOf(entry, 'service.instance.id', 'text');
-      if (number === undefined || instance === undefined) continue;
-      if (!/^[\x21-\x7e]{1,256}$/.test(String(instance))) continue;
+      if (number === undefined) continue;
+      const claimed = String(claimOf(entry, 'service.instance.id', 'text') ?? '');
+      const instance = /^[\x21-\x7e]{1,256}$/.test(claimed) ? claimed : '';
       const key = `${header.sourceKind} ${header.principal} ${instance}`;
-      const sender = senders.get(key) ?? { instance: String(instance), known: [], beats: [] };
+      const sender: SenderRecords = senders.get(key) ?? {
+        instance,
+        known: [],
+        beats: [],
+        spans: new Map(),
+      };
       senders.set(key, sender);
+      sender.spans.set(number, [...(sender.spans.get(number) ?? []), spanIdOf(entry)]);
       const { sealed } = header;
       sender.known.push({ sealed, first: number, last: number, isSeen: true });
       const beat = beatOf(entry);
@@ -165,7 +188,7 @@ function sendersOf(records: readonly Record[], endMs: number, range: NaiveRange)
     }
   }
   const found: NaiveInstance[] = [];
-  for (const { instance, known, beats } of senders.values()) {
+  for (const { instance, known, beats, spans } of senders.values()) {
     // 33: stable, so that of two that say the same the later one is behind.
     const ordered = [...beats].sort((a, b) => a.highest - b.highest);
     const last = ordered.at(-1);
@@ -173,6 +196,14 @@ function sendersOf(records: readonly Record[], endMs: number, range: NaiveRange)
     // 34
     const times = known.map(({ sealed }) => sealed).sort();
     const heardTo = times.at(-1) ?? '';
+    if (instance === '') {
+      // 32: nothing else is judged.
+      if (!isIn(times[0] ?? '', heardTo, range)) continue;
+      const findings = ['source.unnamed'];
+      const unknown = { completeness: 'incomplete', missing: '', findings };
+      found.push({ kind: 'sender', instance, state: 'running', ...unknown });
+      continue;
+    }
     const intervalMs = last?.intervalMs ?? 60_000;
     const isLate = endMs - Date.parse(heardTo) > 2 * intervalMs;
     const state = last?.state === 'closed' ? 'closed' : isLate ? 'silent' : 'running';
@@ -192,6 +223,7 @@ function sendersOf(records: readonly Record[], endMs: number, range: NaiveRange)
     if (missing.text !== '') findings.push('source.numbers');
     if (state === 'silent' && heardTo <= (range.to ?? '~')) findings.push('source.silent');
     if (missing.scattered > 65_536) findings.push('source.unfollowed');
+    if ([...spans.values()].some((ids) => new Set(ids).size > 1)) findings.push('source.conflict');
     const completeness = findings.length > 0 ? 'incomplete' : 'complete';
     found.push({ kind: 'sender', instance, state, completeness, missing: missing.text, findings });
   }

@@ -215,7 +215,8 @@ function write(results: Results): void {
     .sort((a, b) => a.committed.localeCompare(b.committed));
   // In a string: valid as a script whatever the text holds, and the same for every formatter.
   const text = JSON.stringify(JSON.stringify(all)).replaceAll('<', '\\u003c');
-  writeFileSync(join(RESULTS, 'results.js'), `globalThis.results = ${text};\n`);
+  const licence = '// SPDX-License-Identifier: Apache-2.0\n';
+  writeFileSync(join(RESULTS, 'results.js'), `${licence}globalThis.results = ${text};\n`);
 }
 
 const USAGE = `npm run bench -- [--only ID[,ID]] [--rounds N] [--dir DIR] [--json] [--write] [--short]`;

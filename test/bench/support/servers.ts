@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import type { ConfigInput } from '../../../exporter/node/config.ts';
 import { freePorts, isOk, until } from '../../e2e/services.ts';
 import { collectorBinary, goVersion } from '../../e2e/tools.ts';
 import { ROOT } from './bench.ts';
@@ -21,6 +22,9 @@ export interface ServerOptions {
   /** What it takes and what it forwards with. */
   readonly protocol: Protocol;
   readonly backendPort: number;
+  /** Where the gateway archives to; nowhere unless given. */
+  readonly archive?: ConfigInput['archive'];
+  readonly segment?: ConfigInput['segment'];
 }
 
 export interface Server {
@@ -65,14 +69,21 @@ async function start(
   };
 }
 
-export async function startGateway({ dir, protocol, backendPort }: ServerOptions): Promise<Server> {
+export async function startGateway({
+  dir,
+  protocol,
+  backendPort,
+  archive = 'off',
+  segment = {},
+}: ServerOptions): Promise<Server> {
   const [port, admin] = (await freePorts(2)) as [number, number];
   const listener = { listen: `127.0.0.1:${port}` };
   const config = join(dir, 'sealspan.yaml');
   const settings = {
     dir: join(dir, 'log'),
     origin: 'bench/gateway',
-    archive: 'off',
+    archive,
+    segment,
     forwarding: 'direct',
     backend: { protocol, endpoint: `http://127.0.0.1:${backendPort}`, compression: 'none' },
     gateway: {
