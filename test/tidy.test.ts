@@ -32,7 +32,6 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
     'sdks: google-genai.test, cohere.test, mistral.test and ollama.test',
   ],
   ['instrumentation/targets/cohere-answer.ts', 'sdks/cohere.test'],
-  ['instrumentation/web-stream.ts', 'sdks/mistral.test: every way to read a web stream'],
   ['instrumentation/index.ts', 'package.test loads every entry point'],
   ['instrumentation/install-hooks.ts', 'hooks.test: coverage by either loader'],
   [
