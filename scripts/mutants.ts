@@ -33,6 +33,7 @@ const SEALER = 'exporter/node/sealer.ts';
 const RECOVERY = 'exporter/node/recovery.ts';
 const INTERRUPTED = 'exporter/node/interrupted.ts';
 const VERIFIER = 'exporter/log/verify.ts';
+const RECORD_CHECK = 'exporter/log/record.ts';
 
 const MUTANTS: readonly Mutant[] = [
   {
@@ -146,14 +147,14 @@ const MUTANTS: readonly Mutant[] = [
   },
   {
     says: 'stored bytes are not hashed',
-    file: VERIFIER,
+    file: RECORD_CHECK,
     old: '  if (!equalBytes(sha256(stored), header.storedHash)) {',
     new: '  if (!equalBytes(sha256(stored), sha256(stored))) {',
     test: 'test/verify.test.ts',
   },
   {
     says: 'entries are not held against their root',
-    file: VERIFIER,
+    file: RECORD_CHECK,
     old: '  if (!equalBytes(rootOf(sha256, leaves), header.root)) {',
     new: '  if (!equalBytes(rootOf(sha256, leaves), rootOf(sha256, leaves))) {',
     test: 'test/verify.test.ts',

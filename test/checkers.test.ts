@@ -20,6 +20,7 @@ import {
   beginAhead,
   type CheckerOptions,
   type Checkers,
+  giveBack,
   openCheckers,
 } from '../exporter/node/checkers.ts';
 import { nodePrimitives, sha256 } from '../exporter/node/keys.ts';
@@ -168,6 +169,17 @@ describe('four threads say what one says', () => {
     const answer = await askThreads(four, log);
     expect(answer.report).toMatchObject({ verdict: 'valid', entries: 3000, records: 602 });
     expect(answer).toEqual(await askNone(log));
+  });
+
+  test('of segments whose memory is given back', async () => {
+    const log = await syntheticLog();
+    const copies = log.segments.map(({ name, bytes }) => ({ name, bytes: bytes.slice() }));
+    const segments = giveBack(beginAhead(four, inTurn(copies)));
+    const check = four.check.bind(four);
+    const report = await verifyLogBy(check, { ...log, segments }, nodePrimitives);
+    four.forget();
+    expect(report).toEqual((await askNone(log)).report);
+    expect(copies.map(({ bytes }) => bytes.length)).toEqual(copies.map(() => 0));
   });
 
   test('of a log of many segments, with any byte changed, cut, or put in', async () => {

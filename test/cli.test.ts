@@ -246,6 +246,8 @@ describe('the command itself', () => {
     [['doctor', 'no-such-folder'], 'no-such-folder is no directory'],
     [['verify', '.', '--trust', 'no-such-file'], 'no-such-file: '],
     [['verify', '.', '--from', 'noon'], "--from: 'noon' is no time such as 2026-11-23T10:00:00Z"],
+    [['verify', '.', '--threads', '0'], '--threads: 0 is no integer of 1 to 256'],
+    [['verify', '.', '--threads', 'all'], '--threads: all is no integer of 1 to 256'],
     [
       ['verify', '.', '--from', '2026-11-23T10:00:00Z', '--to', '2026-11-23T09:59:59Z'],
       '--from is behind --to',
@@ -999,6 +1001,24 @@ describe('show', () => {
       verdict: 'unverifiable',
     });
   });
+});
+
+test('a log that is large enough for threads has the same report, however many there are', () => {
+  const dir = join(folder, 'many-threads');
+  writeSyntheticLog({
+    dir,
+    originBase: 'loans/threads',
+    spanCount: 40_000,
+    spansPerRecord: 256,
+    style: { seed: 1, byteLength: 1024, content: 'off' },
+    distinctCount: 4,
+  });
+  const [none, ...others] = [['--threads', '1'], ['--threads', '3'], []].map((how) =>
+    run(['verify', dir, '--json', ...how]),
+  );
+  expect(none).toMatchObject({ status: 0, stderr: '' });
+  expect(JSON.parse(none!.stdout)).toMatchObject({ verdict: 'valid', entries: 40_192 });
+  for (const other of others) expect(other).toEqual(none);
 });
 
 describe('show of a large log', () => {

@@ -205,9 +205,9 @@ await sdk.shutdown();`,
         /^✗ 0 forwarded to the backend/m,
       ],
     ])('%s is noticed', (_name, file, from, to, line) => {
-      const { status, stdout } = runChanged(file, from, to);
+      const { status, stdout, stderr } = runChanged(file, from, to);
       expect(stdout).toMatch(line);
-      expect(status).toBe(1);
+      expect(status, `${stdout}\n${stderr}`).toBe(1);
     });
 
     test('a service that ends before its time is told with its own words', () => {

@@ -97,7 +97,7 @@ test('beyond its bound the newest are on the disk alone, until what is here was 
   const append = (mebibytes: number): void => {
     writer.append('traces', IN_PROCESS, spanEntries('x'.repeat(mebibytes * 1024 * 1024)));
   };
-  for (const mebibytes of [7, 7, 7, 1]) append(mebibytes);
+  for (const mebibytes of [3, 3, 3, 1]) append(mebibytes);
   const seen: number[] = [];
   for await (const { index } of read(0)) {
     seen.push(index);
@@ -106,7 +106,7 @@ test('beyond its bound the newest are on the disk alone, until what is here was 
   expect(seen).toEqual([0, 1, 2, 3, 4, 5]);
   expect(asked).toEqual([0, 3, 4]);
   expect(recent.byteLength).toBe(0);
-  append(17);
+  append(9);
   expect(recent.byteLength).toBe(0);
   expect((await listOf(read(6))).map(({ index }) => index)).toEqual([6]);
   writer.close();

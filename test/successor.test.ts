@@ -2,6 +2,7 @@
 // Goal: a log whose disk is lost, or older than its archive, is never continued, and one command opens a successor that
 // names what the archive has and holds what nobody had signed. Method: real starts on such disks, before and after it.
 import {
+  appendFileSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -19,7 +20,9 @@ import { findLogs, verifyDirectory } from '../exporter/cli/verify.ts';
 import { parseCheckpoint } from '../exporter/log/note.ts';
 import { openAuditWith } from '../exporter/node/audit.ts';
 import { ConfigError, type ConfigInput, readConfig } from '../exporter/node/config.ts';
+import { encodeRecord } from '../exporter/node/record.ts';
 import { StartError } from '../exporter/node/sealing-client.ts';
+import type { AppTask } from './support/audited-app.ts';
 import { readLog, startAudited } from './support/audited-process.ts';
 import { BUCKET, FakeS3 } from './support/fake-s3.ts';
 
@@ -170,7 +173,8 @@ describe('what nobody had signed', () => {
   });
   afterEach(() => s3.close());
 
-  test('since the archive was away when the disk was lost, is sealed again', async () => {
+  /** The task whose log that is, and its settings. */
+  async function loseDisk(): Promise<{ readonly task: AppTask; readonly yaml: string }> {
     const s3Archive = { s3: { bucket: BUCKET, endpoint: s3.endpoint, pathStyle: true } };
     const task = {
       config: { dir, origin: 'example.org/claims', archive: s3Archive },
@@ -185,8 +189,26 @@ describe('what nobody had signed', () => {
     s3.fault = () => undefined;
     const again = await startAudited(task).ended();
     expect(again.errors).toContain(REFUSED);
-
     const yaml = `archive: { s3: { bucket: ${BUCKET}, endpoint: "${s3.endpoint}", pathStyle: true } }\n`;
+    return { task, yaml };
+  }
+
+  test('is sealed again up to what is no entry', async () => {
+    const { yaml } = await loseDisk();
+    const { records } = await readLog(join(dir, '0'));
+    const segments = join(dir, '0', 'segments');
+    const place = { ...records[1]!.header, index: records.length };
+    const { frame } = encodeRecord(place, [Uint8Array.of(0x0a, 0)]);
+    appendFileSync(join(segments, readdirSync(segments).at(-1)!), frame);
+    expect(await recover(yaml)).toMatchObject({
+      resealedCount: 20,
+      damage: expect.stringContaining('holds no span'),
+    });
+    expect(await verifyDirectory(join(dir, '0'), undefined)).toMatchObject({ findings: [] });
+  });
+
+  test('since the archive was away when the disk was lost, is sealed again', async () => {
+    const { task, yaml } = await loseDisk();
     expect(await recover(yaml)).toMatchObject({ origin: `${ORIGIN}.2`, resealedCount: 20 });
     expect(await startAudited(task).ended()).toMatchObject({ code: 0, errors: '' });
     const { report, names, records } = await readLog(join(dir, '0'));

@@ -12,7 +12,7 @@ import type { VerifiedRecord } from '../log/record.ts';
 import type { Report, Verdict } from '../log/report.ts';
 import type { Frame } from '../log/segment.ts';
 import { verifyLog, verifyLogBy } from '../log/verify.ts';
-import { beginAhead, type Checkers, openCheckers } from '../node/checkers.ts';
+import { beginAhead, type Checkers, giveBack, openCheckers } from '../node/checkers.ts';
 import { ConfigError } from '../node/config.ts';
 import { DroppedCounts } from '../node/dropped.ts';
 import { nodeFiles } from '../node/files.ts';
@@ -180,7 +180,7 @@ export async function tallyDirectory(
   onRecord: (record: TalliedRecord) => void,
 ): Promise<Report> {
   const log = await openLog(dir, trust);
-  const segments = beginAhead(checkers, readSegmentFiles(dir, log.removed.size));
+  const segments = giveBack(beginAhead(checkers, readSegmentFiles(dir, log.removed.size)));
   const check = (frame: Frame) => checkers.check(frame);
   try {
     return await verifyLogBy(check, { ...log, segments, onRecord }, nodePrimitives);

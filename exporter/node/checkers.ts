@@ -64,6 +64,8 @@ function startWorker(): Worker {
     // No hooks, no --import: what audits this process has no business there.
     execArgv: [],
     env: { ...process.env, NODE_OPTIONS: '' },
+    // What a batch leaves behind is soon of no use: more room for it only means that it is cleared away later.
+    resourceLimits: { maxYoungGenerationSizeMb: 16 },
     name: 'sealspan verify',
   });
 }
@@ -92,6 +94,19 @@ export async function* beginAhead(
     // Where nobody asks for the next one, it must not begin later.
     await coming.catch(() => {});
     await segments.return();
+  }
+}
+
+/**
+ * Hands segments on that nobody else has. The memory of each is given back when the next one is asked for: all that was asked
+ * of it is answered by then, and a collector that is left to find it comes late.
+ */
+export async function* giveBack(
+  segments: AsyncGenerator<NamedBytes, void, undefined>,
+): AsyncGenerator<NamedBytes, void, undefined> {
+  for await (const segment of segments) {
+    yield segment;
+    if (segment.bytes.buffer instanceof ArrayBuffer) segment.bytes.buffer.transfer(0);
   }
 }
 

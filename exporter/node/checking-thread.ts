@@ -26,5 +26,9 @@ async function answer({ bytes }: ToChecker): Promise<FromChecker> {
 /** One after the other, so that answers come in the order of the questions. */
 let last: Promise<void> = Promise.resolve();
 parentPort?.on('message', (message: ToChecker) => {
-  last = last.then(async () => parentPort?.postMessage(await answer(message)));
+  last = last.then(async () => {
+    parentPort?.postMessage(await answer(message));
+    // It was sent here for good, and the next one comes at once.
+    if (message.bytes.buffer instanceof ArrayBuffer) message.bytes.buffer.transfer(0);
+  });
 });

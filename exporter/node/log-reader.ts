@@ -20,6 +20,7 @@ import { leafHash, Tree } from '../log/merkle.ts';
 import type { Head } from '../log/note.ts';
 import { type Frame, parseSegmentName, segmentName } from '../log/segment.ts';
 import type { NamedBytes } from '../log/verify.ts';
+import { FieldCursor } from '../log/wire.ts';
 import type { FinishedSegment } from './archiver.ts';
 import { nodeFiles } from './files.ts';
 import type { StoredRecord } from './forward.ts';
@@ -458,7 +459,7 @@ async function readStored(
   const stored = Buffer.allocUnsafe(header.storedByteLength);
   await file.read(stored, 0, stored.length, start);
   const payload = await nodePrimitives.inflate(stored, header.payloadByteLength);
-  const entries = splitPayload(payload, header.kind);
+  const entries = entriesOf(payload);
   return {
     index: header.index,
     kind: header.kind,
@@ -466,6 +467,14 @@ async function readStored(
     entries,
     leaves: entries.map((entry) => leafHash(sha256, entry)),
   };
+}
+
+/** Entries where they lie; what is inside of them was looked at when they were sealed, and is not again. */
+function entriesOf(payload: Uint8Array): Uint8Array[] {
+  const entries: Uint8Array[] = [];
+  const top = new FieldCursor(payload, 0, payload.length);
+  while (top.next()) entries.push(payload.subarray(top.tagStart, top.valueEnd));
+  return entries;
 }
 
 /** The text of a small file beside a log; undefined where there is none, or none of so few bytes. */

@@ -7,7 +7,7 @@ import type { StoredRecord } from './forward.ts';
 import type { LogFollower } from './log-reader.ts';
 
 /** Some requests of a forwarder; what comes while it is further behind is on the disk alone. */
-const BYTE_LENGTH_MAX = 16 * 1024 * 1024;
+const BYTE_LENGTH_MAX = 8 * 1024 * 1024;
 
 export class RecentRecords {
   readonly #records = new Map<number, StoredRecord>();

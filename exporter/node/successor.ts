@@ -7,7 +7,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ControlEvent, controlText, parseControl } from '../log/control.ts';
-import type { PayloadKind } from '../log/entries.ts';
+import { itemOf } from '../log/entries.ts';
 import type { RecordSource } from '../log/header.ts';
 import { judgeNote } from '../log/note.ts';
 import type { Archive } from './archive.ts';
@@ -142,7 +142,9 @@ async function reseal(
     const size = await sizeOf(place);
     for await (const record of openLogFollower(place, () => size).read(signed)) {
       if (record.kind !== 'control') {
-        writer.append(record.kind as PayloadKind, RESEALED, record.entries);
+        // Nobody signed them: what is no entry must not become part of a log.
+        for (const entry of record.entries) itemOf(entry, record.kind);
+        writer.append(record.kind, RESEALED, record.entries);
         resealedCount += record.entries.length;
         continue;
       }
