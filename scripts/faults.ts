@@ -21,6 +21,9 @@ const { values } = parseArgs({
     only: { type: 'string' },
     /** Runs of the matrix; all unless given. */
     runs: { type: 'string' },
+    /** Of the matrix, the runs with this fault or at this operation. */
+    fault: { type: 'string' },
+    operation: { type: 'string' },
     power: { type: 'string', default: '200' },
     kills: { type: 'string', default: '100' },
     seconds: { type: 'string' },
@@ -63,6 +66,8 @@ const matrix: Matrix = isAsked('matrix')
       isOver,
       workerCount,
       runCountMax: countOf('runs', Number.POSITIVE_INFINITY),
+      isAsked: ({ operation, fault }) =>
+        operation === (values.operation ?? operation) && fault === (values.fault ?? fault),
       onRun: ({ scenario, plan, problems }) => {
         fail(`${scenario}, ${plan.fault} at ${plan.operation} (${plan.occurrence})`, problems);
         if (++done % 100 === 0) note(`${done} runs of the matrix`);

@@ -11,6 +11,7 @@ import type { ControlEvent } from '../exporter/log/control.ts';
 import { ARCHIVE_FINDING_CODES } from '../exporter/node/archive-report.ts';
 import { S3Archive } from '../exporter/node/archive-s3.ts';
 import { readConfig } from '../exporter/node/config.ts';
+import type { TimeRange } from '../exporter/node/instances.ts';
 import type { LockMode } from '../exporter/node/retention.ts';
 import { S3Failure } from '../exporter/node/s3-store.ts';
 import { type ArchivedLog, archiveLog } from './support/archived-log.ts';
@@ -67,6 +68,8 @@ interface Told {
       readonly log: string;
       readonly findings: readonly { readonly code: string }[];
     }[];
+    readonly instances: readonly { readonly completeness: string; readonly declaredLost: number }[];
+    readonly refused: readonly unknown[];
     readonly assurance?: { readonly archiveLock: string; readonly tail: string };
   };
 }
@@ -80,7 +83,10 @@ function trustOf(logs: readonly ArchivedLog[], more = ''): string {
 }
 
 /** Runs the command; what it says as JSON. */
-async function verify(trustPath: string | 'none' = trustOf([log])): Promise<Told> {
+async function verify(
+  trustPath: string | 'none' = trustOf([log]),
+  range: TimeRange = { from: undefined, to: undefined },
+): Promise<Told> {
   let output = '';
   const same = (text: string): string => text;
   const terminal: Terminal = {
@@ -100,7 +106,10 @@ async function verify(trustPath: string | 'none' = trustOf([log])): Promise<Told
     pathStyle: true,
   };
   const trust = trustPath === 'none' ? undefined : trustPath;
-  const status = await runVerifyArchive({ ...where, trustPath: trust, isJson: true }, terminal);
+  const status = await runVerifyArchive(
+    { ...where, range, trustPath: trust, isJson: true },
+    terminal,
+  );
   const json = JSON.parse(output) as Told['json'] & { readonly verdict: string };
   const findings = json.findings ?? (json.logs ?? []).flatMap((one) => one.findings);
   return { status, verdict: json.verdict, codes: findings.map(({ code }) => code), json };
@@ -114,6 +123,29 @@ const segment = (number: number): string => log.segmentKeys[number]!;
 function destroy(key: string): void {
   s3.objects.delete(key);
 }
+
+test('an archive says of each instance, and of a range of time, what a directory says', async () => {
+  const [from, to] = ['2026-01-01T00:00:00.000Z', '2026-01-01T00:00:05.000Z'];
+  const lost = { count: 3, first: 0, last: 0, from, to, cause: 'memory' };
+  const refused = { count: 2, cause: 'otlp.truncated', source: 'direct' };
+  const whole = await archived({
+    origin: OTHER,
+    lastEvents: [
+      { name: 'gap', ...lost },
+      { name: 'refused', ...refused },
+    ],
+  });
+  const trust = trustOf([log, whole]);
+  const all = await verify(trust);
+  expect([all.status, all.codes]).toEqual([3, ['log.gap']]);
+  expect(all.json.instances).toMatchObject([
+    { completeness: 'complete with declared gaps', declaredLost: 3 },
+    { completeness: 'complete', declaredLost: 0 },
+  ]);
+  expect(all.json.refused).toEqual([{ ...refused, principal: null }]);
+  const later = await verify(trust, { from: '2100-01-01T00:00:00.000Z', to: undefined });
+  expect([later.status, later.codes, later.json.instances]).toEqual([4, [], []]);
+});
 
 describe('an archive that nobody touched', () => {
   test('is valid, every span counted, every lock told', async () => {

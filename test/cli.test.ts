@@ -252,10 +252,7 @@ describe('the command itself', () => {
       ['verify', '.', '--from', '2026-11-23T10:00:00Z', '--to', '2026-11-23T09:59:59Z'],
       '--from is behind --to',
     ],
-    [
-      ['verify', 's3://bucket', '--to', '2026-11-23T09:59:59Z'],
-      '--from and --to ask about a directory',
-    ],
+    [['verify', 's3://bucket', '--to', 'noon'], "--to: 'noon' is no time"],
     [['reconcile', '.'], 'expected one of --jaeger URL, --tempo URL, --otlp FILE'],
     [['reconcile', '.', '--otlp', 'a', '--tempo', 'b'], 'expected one of --jaeger URL'],
     [['reconcile', '.', '--jaeger', 'there'], "--jaeger: 'there' is no http or https URL"],
@@ -300,6 +297,7 @@ const NO_INSTANCES = {
   instances: [],
   instanceCounts: { complete: 0, 'complete with declared gaps': 0, incomplete: 0 },
   dropped: { spans: 0, attributes: 0, events: 0, links: 0, cutValues: 0 },
+  refused: [],
 };
 
 describe('verify', () => {
@@ -371,6 +369,7 @@ instance   ${ORIGIN} 0: complete; no numbers; closed, heard from 2026-11-23T10:0
         ],
         instanceCounts: { ...NO_INSTANCES.instanceCounts, complete: 1 },
         dropped: NO_INSTANCES.dropped,
+        refused: [],
       },
     });
   });

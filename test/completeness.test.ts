@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseTime } from '../exporter/cli/completeness.ts';
 import type { Terminal } from '../exporter/cli/terminal.ts';
 import { runVerify } from '../exporter/cli/verify.ts';
+import type { ControlEvent } from '../exporter/log/control.ts';
 import { beat, sent, sentCall, timeOf } from '../scripts/instance-vectors.ts';
 import {
   calls,
@@ -118,6 +119,33 @@ test('numbers that did not reach a gateway make the log incomplete, and are name
       /^instance {3}vectors\/log 0: complete; no numbers; closed, .*, sealed by itself$/,
     ),
     'verdict    INCOMPLETE (1 logs)',
+  ]);
+});
+
+test('what a gateway refused is told, by who sent it and why', async () => {
+  const refused = (count: number, cause: string, principal?: Uint8Array): ControlEvent => ({
+    name: 'refused',
+    count,
+    cause,
+    source: 'collector',
+    ...(principal === undefined ? {} : { principal }),
+  });
+  const drafts = [
+    control(refused(2, 'otlp.truncated'), refused(1, 'otlp.truncated', new Uint8Array(32))),
+    control(refused(3, 'otlp.truncated')),
+    control(closedAt(0)),
+  ];
+  const told = async (from?: number): Promise<readonly string[]> => {
+    const { lines } = await verify(logOf(drafts), from);
+    return lines.filter((line) => line.startsWith('refused'));
+  };
+  const known = `principal ${'A'.repeat(43)}=`;
+  expect(await told()).toEqual([
+    'refused    5 requests from collector, nobody known: otlp.truncated',
+    `refused    1 requests from collector, ${known}: otlp.truncated`,
+  ]);
+  expect(await told(2)).toEqual([
+    'refused    3 requests from collector, nobody known: otlp.truncated',
   ]);
 });
 

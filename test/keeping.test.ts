@@ -102,8 +102,11 @@ const verifyLocal = async (trustPath: string | undefined): Promise<Told> =>
 const verifyStored = async (trustPath: string): Promise<Told> => {
   const { endpoint } = s3;
   const place = { url: `s3://${BUCKET}`, endpoint, region: undefined, pathStyle: true };
+  const range = { from: undefined, to: undefined };
   return toldOf(
-    await told((terminal) => runVerifyArchive({ ...place, trustPath, isJson: true }, terminal)),
+    await told((terminal) =>
+      runVerifyArchive({ ...place, range, trustPath, isJson: true }, terminal),
+    ),
   );
 };
 

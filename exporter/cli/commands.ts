@@ -118,7 +118,7 @@ versions, delete markers and locks; its keys come from the trust file alone. Of 
 whose spans a gateway sealed, it says whether all its numbers arrived, and names those that did not.
 
   --trust FILE   your trust file: logs expected, their keys, the last heads seen, kept up to date
-  --from, --to   ask of a range of time (RFC 3339) whether it is complete; of a directory. All bytes are verified anyway
+  --from, --to   ask of a range of time (RFC 3339) whether it is complete; all bytes are verified anyway
   --endpoint URL --region NAME --path-style   where the bucket is, unless the AWS variables say so
   --threads N    check records on so many threads (default: as many as there are cores); the report is the same
   --json         one JSON object on stdout
@@ -144,15 +144,13 @@ example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml --from 202
       };
       const range = rangeOf(values);
       if (!dir.startsWith('s3://')) return runVerify({ dir, range, ...how }, terminal);
-      if (range.from !== undefined || range.to !== undefined)
-        throw new UsageError('--from and --to ask about a directory, not about a bucket');
       const where = {
         url: dir,
         endpoint: text(values, 'endpoint'),
         region: text(values, 'region'),
         pathStyle: values['path-style'] === true,
       };
-      return runVerifyArchive({ ...where, ...how }, terminal);
+      return runVerifyArchive({ ...where, range, ...how }, terminal);
     },
   },
   reconcile: {

@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What `sealspan verify` says of each instance, and of a range of time: which findings of a log count in it, and the
- * words. Judges no numbers itself; those are `exporter/node/instances.ts`'s.
+ * What `sealspan verify` says of all logs together, in a directory or in an archive: of each instance, of a range of time
+ * and which findings count in it, of what was dropped and refused. Counts nothing itself; `exporter/node/` does.
  */
 import { FINDING_COUNT_MAX } from '../log/limits.ts';
-import type { CheckedRecord } from '../log/record.ts';
-import { VERDICT_OF, type Verdict } from '../log/report.ts';
-import type { Dropped } from '../node/dropped.ts';
-import type { InstanceReport, InstancesReport, TimeRange } from '../node/instances.ts';
+import { type Assurance, VERDICT_OF, type Verdict } from '../log/report.ts';
+import { ARCHIVE_VERDICT_OF } from '../node/archive-report.ts';
+import { type Dropped, DroppedCounts } from '../node/dropped.ts';
+import {
+  type InstanceReport,
+  Instances,
+  type InstancesReport,
+  type TimeRange,
+} from '../node/instances.ts';
+import { type Refused, RefusedCounts } from '../node/refused.ts';
+import type { TalliedRecord } from '../node/tally.ts';
 import { shown, type Terminal } from './terminal.ts';
 
 const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/;
@@ -18,35 +25,141 @@ export function parseTime(text: string): string | undefined {
   return Number.isNaN(ms) ? undefined : new Date(ms).toISOString();
 }
 
-/** Which records of one log are in a range: since they are sealed in order, those from one index to another. */
-export class RangeOfLog {
-  readonly #range: TimeRange;
+/** What is said of one log that a range can change. */
+interface Judged<Finding> {
+  readonly verdict: Verdict;
+  readonly findings: readonly Finding[];
+}
+
+type Judgeable<Finding> = Judged<Finding> & {
+  readonly records: number;
+  readonly findingsOmitted: number;
+  readonly assurance: Pick<Assurance, 'claimedFrom' | 'claimedTo'>;
+};
+
+/**
+ * What is asked of all logs together, beside whether each holds: whether all numbers of each instance are there, what was
+ * left out of what is there, and what was refused; over all time, or a range of it.
+ */
+export class Completeness {
+  readonly range: TimeRange;
+  readonly instances: Instances;
+  readonly dropped: DroppedCounts = new DroppedCounts();
+  readonly refused: RefusedCounts = new RefusedCounts();
+  #logCount = 0;
+  #isAnyInRange = false;
+  #isVouched = false;
+
+  constructor(range: TimeRange) {
+    this.range = range;
+    this.instances = new Instances(range);
+  }
+
+  /** Begins the next log. */
+  nextLog(): LogInRange {
+    return new LogInRange(this);
+  }
+
+  /** A log was read to its end. */
+  took(
+    { claimedFrom, claimedTo }: Pick<Assurance, 'claimedFrom' | 'claimedTo'>,
+    verdict: Verdict,
+  ): void {
+    const { from, to } = this.range;
+    this.#logCount++;
+    if (verdict !== 'unverifiable') this.#isVouched = true;
+    if (claimedFrom === undefined || claimedTo === undefined) return;
+    const isBefore = to !== undefined && claimedFrom >= to;
+    if (!isBefore && (from === undefined || claimedTo >= from)) this.#isAnyInRange = true;
+  }
+
+  answer(): CompletenessAnswer {
+    const { range, dropped, refused } = this;
+    const instances = this.instances.report();
+    const isRanged = range.from !== undefined || range.to !== undefined;
+    // Of a time in which no log was written, nothing was checked.
+    const isOutside = isRanged && !this.#isAnyInRange;
+    const verdicts: Verdict[] = [];
+    // A writer's own log says what it lacks, but not in which range.
+    if (this.#logCount > 0) verdicts.push(isRanged ? instances.all : instances.senders);
+    if (isOutside) verdicts.push('unverifiable');
+    return {
+      verdicts,
+      json: {
+        ...(isRanged ? { range } : {}),
+        instances: instances.instances,
+        instanceCounts: instances.counts,
+        dropped: dropped.counts,
+        refused: refused.counts,
+      },
+      print: (terminal) => {
+        if (isOutside) terminal.data('range      no log that was found was written in it');
+        // Numbers that no log vouches for anybody could have written.
+        if (this.#logCount > 0 && !this.#isVouched) {
+          terminal.data('instances  not judged: no log that they are in could be verified');
+        } else printInstances(instances, range, terminal);
+        printDropped(dropped.counts, terminal);
+        printRefused(refused.counts, terminal);
+      },
+    };
+  }
+}
+
+export interface CompletenessAnswer {
+  /** To be joined with those of the logs. */
+  readonly verdicts: readonly Verdict[];
+  /** Members of the object that `--json` prints. */
+  readonly json: Readonly<Record<string, unknown>>;
+  readonly print: (terminal: Terminal) => void;
+}
+
+/** One log: since records are sealed in order, those of the range are from one index to another. */
+export class LogInRange {
+  readonly #whole: Completeness;
   #first = Number.POSITIVE_INFINITY;
   #last = -1;
   #isLastIn = true;
 
-  constructor(range: TimeRange) {
-    this.#range = range;
+  constructor(whole: Completeness) {
+    this.#whole = whole;
   }
 
-  take({ header: { index, sealed } }: CheckedRecord): void {
-    const { from, to } = this.#range;
-    this.#isLastIn = to === undefined || sealed <= to;
-    if (!this.#isLastIn || (from !== undefined && sealed < from)) return;
+  take(record: TalliedRecord): void {
+    const { instances, dropped, refused, range } = this.#whole;
+    const { index, sealed } = record.header;
+    instances.take(record);
+    this.#isLastIn = range.to === undefined || sealed <= range.to;
+    if (!this.#isLastIn || (range.from !== undefined && sealed < range.from)) return;
+    dropped.add(record.dropped);
+    for (const event of record.events) refused.take(event);
     this.#first = Math.min(this.#first, index);
     this.#last = index;
   }
 
-  /** The findings that count, and their verdict; the log's own where it could not list all it found. */
-  judge<Finding extends { readonly code: string; readonly where: string }>(report: {
-    readonly verdict: Verdict;
-    readonly records: number;
-    readonly findings: readonly Finding[];
-    readonly findingsOmitted: number;
-  }): { readonly verdict: Verdict; readonly findings: readonly Finding[] } {
+  /**
+   * The log ends here. What is said of it in the range: the findings that count, and their verdict; the log's own where it
+   * could not list all it found.
+   * @param isLive a writer holds it now
+   */
+  end<Finding extends { readonly code: string; readonly where: string }>(
+    report: Judgeable<Finding>,
+    isLive: boolean,
+    nowMs: number,
+  ): Judged<Finding> {
+    this.#whole.instances.endLog(isLive, nowMs);
+    const judged = this.#judge(report);
+    this.#whole.took(report.assurance, judged.verdict);
+    return judged;
+  }
+
+  #judge<Finding extends { readonly code: string; readonly where: string }>(
+    report: Judgeable<Finding>,
+  ): Judged<Finding> {
     const findings = report.findings.filter(({ code, where }) => {
       const verdict = verdictOf(code);
       if (verdict === 'invalid' || verdict === 'unverifiable') return true;
+      // How something is kept now has no place in time.
+      if (Object.hasOwn(ARCHIVE_VERDICT_OF, code)) return true;
       const index = Number(/ record (\d+)$/.exec(where)?.[1] ?? report.records);
       if (index >= report.records) return this.#isLastIn;
       return index >= this.#first && index <= this.#last;
@@ -60,22 +173,20 @@ export class RangeOfLog {
   }
 }
 
-/** What is not of the log is of the disk that it lies on, and then nothing is known. */
+const ALL_VERDICTS: ReadonlyMap<string, Verdict | 'note'> = new Map(
+  Object.entries({ ...VERDICT_OF, ...ARCHIVE_VERDICT_OF }),
+);
+
+/** What is neither of the log nor of an archive is of the disk that it lies on, and then nothing is known. */
 function verdictOf(code: string): Verdict | 'note' {
-  return Object.hasOwn(VERDICT_OF, code)
-    ? VERDICT_OF[code as keyof typeof VERDICT_OF]
-    : 'unverifiable';
+  return ALL_VERDICTS.get(code) ?? 'unverifiable';
 }
 
 /** Instances that are told one by one where all are complete; of more than that, the number is enough. */
 const TOLD_COUNT = 20;
 
 /** The lines of all instances: how many are how complete, and what is said of which. */
-export function printInstances(
-  report: InstancesReport,
-  range: TimeRange,
-  terminal: Terminal,
-): void {
+function printInstances(report: InstancesReport, range: TimeRange, terminal: Terminal): void {
   const { counts, instances } = report;
   const words = Object.entries(counts).filter(([, count]) => count > 0);
   if (words.length === 0 && range.from === undefined && range.to === undefined) return;
@@ -93,13 +204,22 @@ export function printInstances(
 }
 
 /** What SDKs dropped of the sealed spans; nothing where that is nothing. */
-export function printDropped(dropped: Dropped, terminal: Terminal): void {
+function printDropped(dropped: Dropped, terminal: Terminal): void {
   const { spans, attributes, events, links, cutValues } = dropped;
   if (spans === 0) return;
   const what = `${attributes} attributes, ${events} events, ${links} links`;
   terminal.data(
     `dropped    ${what}, and up to ${cutValues} texts cut, of ${spans} spans, by the limits of their SDKs`,
   );
+}
+
+function printRefused(refused: readonly Refused[], terminal: Terminal): void {
+  for (const { count, cause, source, principal } of refused.slice(0, TOLD_COUNT)) {
+    const whose = principal === null ? 'nobody known' : `principal ${principal}`;
+    terminal.data(`refused    ${shown(`${count} requests from ${source}, ${whose}: ${cause}`)}`);
+  }
+  const more = refused.slice(TOLD_COUNT).reduce((sum, { count }) => sum + count, 0);
+  if (more > 0) terminal.data(`refused    and ${more} more`);
 }
 
 function nameOf({ instance, service, log }: InstanceReport): string {

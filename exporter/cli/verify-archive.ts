@@ -10,7 +10,9 @@ import type { ArchiveReport } from '../node/archive-report.ts';
 import { findArchivedLogs, verifyArchivedLog } from '../node/archive-verify.ts';
 import { openCheckers } from '../node/checkers.ts';
 import { ConfigError } from '../node/config.ts';
+import type { TimeRange } from '../node/instances.ts';
 import { S3Store } from '../node/s3-store.ts';
+import { Completeness, type CompletenessAnswer } from './completeness.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile, WANTED_LOCK_DEFAULT } from './trust.ts';
 import {
@@ -44,6 +46,8 @@ export function placeOf({ url, region, endpoint, pathStyle }: ArchiveAddress): S
 
 export interface VerifyArchiveOptions extends ArchiveAddress {
   readonly trustPath: string | undefined;
+  /** As for a directory. */
+  readonly range: TimeRange;
   /** As in {@link VerifyOptions}. */
   readonly threadCount?: number;
   readonly isJson: boolean;
@@ -61,10 +65,12 @@ export async function runVerifyArchive(
   const checkers = openCheckers(options.threadCount ?? 1);
   try {
     const { origins, foreign } = await findArchivedLogs(store);
+    const completeness = new Completeness(options.range);
     const reports: ArchiveReport[] = [];
     const heads: HeadToRemember[] = [];
     for (const origin of origins) {
       const known = trust?.logs.find((log) => log.origin === origin);
+      const inRange = completeness.nextLog();
       const { report, head } = await verifyArchivedLog({
         store,
         origin,
@@ -77,17 +83,20 @@ export async function runVerifyArchive(
         wanted: trust?.lock ?? WANTED_LOCK_DEFAULT,
         nowMs: Date.now(),
         checkers,
+        onRecord: (record) => inRange.take(record),
         onProgress: ({ segmentCount, recordCount, byteLength }) => {
           const read = `${segmentCount} segments, ${recordCount} records, ${Math.round(byteLength / MEGABYTE)} MB`;
           terminal.progress(`${shown(origin)}: ${read}`);
         },
       });
-      reports.push(report);
+      // Whether a writer still holds it, nothing in a bucket tells.
+      reports.push({ ...report, ...inRange.end(report, false, Date.now()) });
       const isIntact = report.verdict === 'valid' || report.verdict === 'incomplete';
       if (isIntact && head !== undefined) heads.push({ origin, head });
     }
     const expected = trust?.logs.map(({ origin }) => origin);
-    const verdict = tell(options, terminal, { reports, foreign, expected });
+    const answer = completeness.answer();
+    const verdict = tell(options, terminal, { reports, foreign, expected, answer });
     return rememberAll(trust, heads, verdict, terminal);
   } finally {
     checkers.close();
@@ -100,13 +109,14 @@ interface Outcome {
   readonly foreign: readonly string[];
   /** Undefined without a trust file. */
   readonly expected: readonly string[] | undefined;
+  readonly answer: CompletenessAnswer;
 }
 
 function tell(options: VerifyArchiveOptions, terminal: Terminal, outcome: Outcome): Verdict {
-  const { reports, foreign, expected } = outcome;
+  const { reports, foreign, expected, answer } = outcome;
   const found = new Set(reports.map(({ log }) => log));
   const missing = expected?.filter((origin) => !found.has(origin)) ?? [];
-  const verdicts: Verdict[] = reports.map(({ verdict }) => verdict);
+  const verdicts: Verdict[] = [...reports.map(({ verdict }) => verdict), ...answer.verdicts];
   if (missing.length > 0 || (reports.length > 0 && foreign.length > 0)) verdicts.push('incomplete');
   const verdict = joinVerdicts(verdicts);
   const population =
@@ -121,13 +131,14 @@ function tell(options: VerifyArchiveOptions, terminal: Terminal, outcome: Outcom
   if (options.isJson) {
     const [only] = whole;
     const object = whole.length === 1 && only !== undefined ? only : { logs: whole };
-    terminal.data(shownJson({ ...object, verdict, missing, foreign }));
+    terminal.data(shownJson({ ...object, verdict, missing, foreign, ...answer.json }));
   } else {
     for (const report of whole) printReport(report, terminal);
     for (const origin of missing)
       terminal.data(`missing    ${shown(origin)}: expected by the trust file, not found`);
     for (const key of foreign)
       terminal.data(`finding    archive.foreign at ${shown(key)}: is no part of a log`);
+    answer.print(terminal);
     terminal.data(`verdict    ${verdictText(verdict, terminal)} (${whole.length} logs)`);
   }
   return verdict;

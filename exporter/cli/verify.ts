@@ -14,9 +14,8 @@ import type { Frame } from '../log/segment.ts';
 import { verifyLog, verifyLogBy } from '../log/verify.ts';
 import { beginAhead, type Checkers, giveBack, openCheckers } from '../node/checkers.ts';
 import { ConfigError } from '../node/config.ts';
-import { DroppedCounts } from '../node/dropped.ts';
 import { nodeFiles } from '../node/files.ts';
-import { Instances, type TimeRange } from '../node/instances.ts';
+import type { TimeRange } from '../node/instances.ts';
 import { nodePrimitives, sha256 } from '../node/keys.ts';
 import { takeLock } from '../node/lock.ts';
 import {
@@ -28,7 +27,7 @@ import {
 import { causeOf } from '../node/otlp-config.ts';
 import { NOTHING_PRUNED, readPruned } from '../node/prune.ts';
 import type { TalliedRecord } from '../node/tally.ts';
-import { printDropped, printInstances, RangeOfLog } from './completeness.ts';
+import { Completeness } from './completeness.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile, type TrustedLog, type TrustFile } from './trust.ts';
 
@@ -322,26 +321,23 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
   const places = findLogsAloud(options.dir, terminal);
   const reports: { dir: string; report: ShownReport }[] = [];
   const heads: HeadToRemember[] = [];
-  const instances = new Instances(options.range);
-  const dropped = new DroppedCounts();
+  const completeness = new Completeness(options.range);
   let readCount = 0;
   const checkers = openCheckers(options.threadCount ?? 1);
   try {
     for (const { dir } of places) {
-      const inRange = new RangeOfLog(options.range);
+      const inRange = completeness.nextLog();
       let records = 0;
       const tally = (record: TalliedRecord): void => {
-        instances.take(record);
-        dropped.add(record.dropped);
         inRange.take(record);
         if (++records % 100 === 0) terminal.progress(`${shown(dir)}: ${records} records`);
       };
       const { report, isRead } = await readable(dir, trust, () =>
         tallyDirectory(dir, trust, checkers, tally),
       );
-      instances.endLog(isRead && isLive(dir), Date.now());
       if (isRead) readCount++;
-      reports.push({ dir, report: { ...report, ...inRange.judge(report) } });
+      const judged = inRange.end(report, isRead && isLive(dir), Date.now());
+      reports.push({ dir, report: { ...report, ...judged } });
       // An incomplete log is intact: its end may be held against the next one as well (FORMAT.md, "Trust file").
       const isIntact = report.verdict === 'valid' || report.verdict === 'incomplete';
       if (isIntact && report.size > 0) {
@@ -352,17 +348,11 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
   } finally {
     checkers.close();
   }
-  const completeness = instances.report();
+  const answer = completeness.answer();
   const found = new Set(reports.map(({ report }) => report.log));
   const missing =
     trust?.logs.filter((log) => !found.has(log.origin)).map((log) => log.origin) ?? [];
-  const isRanged = options.range.from !== undefined || options.range.to !== undefined;
-  const verdicts = reports.map(({ report }) => report.verdict);
-  // A writer's own log says what it lacks, but not in which range.
-  if (verdicts.length > 0) verdicts.push(isRanged ? completeness.all : completeness.senders);
-  // Of a time in which no log was written, nothing was checked.
-  const isOutside = isRanged && !reports.some(({ report }) => overlaps(report, options.range));
-  if (isOutside) verdicts.push('unverifiable');
+  const verdicts = [...reports.map(({ report }) => report.verdict), ...answer.verdicts];
   if (missing.length > 0) verdicts.push('incomplete');
   const verdict = joinVerdicts(verdicts);
   const population =
@@ -377,32 +367,17 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
   if (options.isJson) {
     const [only] = whole;
     const object = whole.length === 1 && only !== undefined ? only : { logs: whole };
-    const range = isRanged ? { range: options.range } : {};
-    const { instances: listed, counts } = completeness;
-    const more = { ...range, instances: listed, instanceCounts: counts, dropped: dropped.counts };
-    terminal.data(shownJson({ ...object, verdict, missing, ...more }));
+    terminal.data(shownJson({ ...object, verdict, missing, ...answer.json }));
   } else {
     for (const report of whole) printReport(report, terminal);
     for (const origin of missing)
       terminal.data(`missing    ${shown(origin)}: expected by the trust file, not found`);
-    if (isOutside) terminal.data('range      no log that was found was written in it');
-    // Numbers that no log vouches for anybody could have written.
-    const isVouched = reports.some(({ report }) => report.verdict !== 'unverifiable');
-    if (reports.length > 0 && !isVouched)
-      terminal.data('instances  not judged: no log that they are in could be verified');
-    else printInstances(completeness, options.range, terminal);
-    printDropped(dropped.counts, terminal);
+    answer.print(terminal);
     if (whole.length !== 1 || verdict !== whole[0]?.verdict)
       terminal.data(`verdict    ${verdictText(verdict, terminal)} (${whole.length} logs)`);
   }
   const status = rememberAll(trust, heads, verdict, terminal);
   return places.length > 0 && readCount === 0 ? EXIT_IO : status;
-}
-
-function overlaps({ assurance }: ShownReport, { from, to }: TimeRange): boolean {
-  const { claimedFrom, claimedTo } = assurance;
-  if (claimedFrom === undefined || claimedTo === undefined) return false;
-  return (to === undefined || claimedFrom < to) && (from === undefined || claimedTo >= from);
 }
 
 /** The worst of the verdicts. Without any, nothing was checked, and that is never valid (invariant 9). */

@@ -7,7 +7,7 @@ import { FINDING_COUNT_MAX } from '../log/limits.ts';
 import type { Finding, Report, Verdict } from '../log/report.ts';
 
 /** Every finding of an archive, and the verdict it leads to; a `note` leads to none. */
-const VERDICT_OF = {
+export const ARCHIVE_VERDICT_OF = {
   /** A version with other bytes than the one that counts: somebody wrote where nobody may write twice. */
   'archive.version': 'invalid',
   /** A trusted key signed another root than the log has: two histories under one name. */
@@ -32,11 +32,11 @@ const VERDICT_OF = {
   'archive.duplicate': 'note',
 } as const;
 
-export type ArchiveFindingCode = keyof typeof VERDICT_OF;
+export type ArchiveFindingCode = keyof typeof ARCHIVE_VERDICT_OF;
 
 /** All there are, for whoever must know each. */
 export const ARCHIVE_FINDING_CODES: readonly ArchiveFindingCode[] = Object.keys(
-  VERDICT_OF,
+  ARCHIVE_VERDICT_OF,
 ) as ArchiveFindingCode[];
 
 export interface ArchiveFinding {
@@ -66,7 +66,7 @@ export class ArchiveFindings {
   #verdict: Verdict = 'valid';
 
   add(code: ArchiveFindingCode, where: string, message: string): void {
-    const verdict: Verdict | 'note' = VERDICT_OF[code];
+    const verdict: Verdict | 'note' = ARCHIVE_VERDICT_OF[code];
     if (verdict !== 'note') this.#verdict = worstOf([this.#verdict, verdict]) ?? verdict;
     if (this.list.length < FINDING_COUNT_MAX) this.list.push({ code, where, message });
     else this.omitted++;

@@ -24,6 +24,7 @@ import { parsePruned } from './prune.ts';
 import { DAY_MS, type ObjectLock } from './retention.ts';
 import type { StoredKey, StoredVersion } from './s3-listing.ts';
 import type { S3Store, StoredBytes } from './s3-store.ts';
+import type { TalliedRecord } from './tally.ts';
 
 export interface ArchiveToVerify {
   readonly store: S3Store;
@@ -33,6 +34,8 @@ export interface ArchiveToVerify {
   readonly nowMs: number;
   /** Each record is checked when it is its turn, where there are none. */
   readonly checkers?: Checkers | undefined;
+  /** Sees each record that passed its own checks, in order. */
+  readonly onRecord?: ((record: TalliedRecord) => void) | undefined;
   /** Told after each segment. */
   readonly onProgress?: ((progress: ArchiveProgress) => void) | undefined;
 }
@@ -116,7 +119,10 @@ export async function verifyArchivedLog(options: ArchiveToVerify): Promise<Verif
       trust: options.trust,
       live: false,
       nowMs: options.nowMs,
-      onRecord: (record) => walk.take(record),
+      onRecord: (record) => {
+        walk.take(record);
+        options.onRecord?.(record);
+      },
     },
     nodePrimitives,
   );

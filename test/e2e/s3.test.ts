@@ -105,7 +105,13 @@ async function verify(
   };
   const where = { endpoint: server.endpoint, region: undefined, pathStyle: true };
   const status = await runVerifyArchive(
-    { url: `s3://${bucket}`, ...where, trustPath, isJson: true },
+    {
+      url: `s3://${bucket}`,
+      ...where,
+      range: { from: undefined, to: undefined },
+      trustPath,
+      isJson: true,
+    },
     terminal,
   );
   const json = JSON.parse(output) as {

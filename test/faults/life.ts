@@ -19,13 +19,14 @@ export interface LifeTask {
   /** Spans end in so many rounds, and each round waits for the one before to be answered. */
   readonly roundCount: number;
   readonly stayMs: number;
+  /** For backend and archive, at the end. */
+  readonly shutdownMs: number;
   readonly backend: string;
   readonly mode: 'group' | 'sync';
 }
 
 const SPANS_PER_ROUND = 3;
 const ANSWER_DELAY_MS_MAX = 20_000;
-const SHUTDOWN_DELAY_MS = 4_000;
 
 let world: World | undefined;
 const workers: threads.Worker[] = [];
@@ -54,6 +55,7 @@ async function live({
   life,
   roundCount,
   stayMs,
+  shutdownMs,
   backend,
   mode,
 }: LifeTask): Promise<void> {
@@ -100,7 +102,7 @@ async function live({
     await within(Promise.all(answers), 'answers');
   }
   await sleep(stayMs);
-  await audit.shutdown(SHUTDOWN_DELAY_MS);
+  await audit.shutdown(shutdownMs);
   tell({ tell: 'ended' });
 }
 

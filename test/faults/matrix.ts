@@ -38,6 +38,8 @@ export interface MatrixOptions {
   readonly seed: number;
   /** So many runs, picked by the seed; all of them unless given. */
   readonly runCountMax?: number;
+  /** Only the runs that this says yes to. */
+  readonly isAsked?: (plan: Plan) => boolean;
   /** No run begins once this says so. */
   readonly isOver?: () => boolean;
   readonly workerCount?: number;
@@ -53,6 +55,8 @@ export interface Matrix {
 const ROUND_COUNT = 4;
 /** A little more than the time between two looks for what can be removed, since an archive has it. */
 const LONG_MS = 5500;
+/** For the life without faults to forward and archive all there is, on a machine that does other things as well. */
+const CATCH_UP_MS = 30_000;
 /** A plan is tried so often where a life does not come by: consumers of the log work at their own pace. */
 const ATTEMPT_COUNT_MAX = 3;
 
@@ -136,7 +140,10 @@ async function runOnce(
     if (typeof end === 'object') problems.push(end.failure);
     const isReached = toldBy(world.root, 'faulty').some(({ tell }) => tell === 'fault');
     if ((end === 'killed') !== (isReached && plan.fault === 'SIGKILL')) problems.push(String(end));
-    const after = await live(lives, world, 'after', { roundCount: 1 });
+    const after = await live(lives, world, 'after', {
+      roundCount: 1,
+      shutdownMs: CATCH_UP_MS,
+    });
     if (after !== 'ended') problems.push(`the life after: ${JSON.stringify(after)}`);
     const refused = toldBy(world.root, 'after').find(({ tell }) => tell === 'refused');
     if (refused?.tell === 'refused') problems.push(`the next start refused: ${refused.message}`);
@@ -159,7 +166,8 @@ export async function runMatrix(options: MatrixOptions): Promise<Matrix> {
   try {
     const counts: ReadonlyMap<string, number>[] = [];
     for (const scenario of SCENARIOS) counts.push(await watch(first, worldOf(scenario), scenario));
-    const queue = shuffled(randomOf(seed), plansOf(counts)).slice(0, runCountMax);
+    const asked = plansOf(counts).filter(({ plan }) => options.isAsked?.(plan) ?? true);
+    const queue = shuffled(randomOf(seed), asked).slice(0, runCountMax);
     const work = async (lives: Lives): Promise<void> => {
       try {
         for (;;) {

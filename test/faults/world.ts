@@ -19,7 +19,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ReceiptEvent } from '../../exporter/log/control.ts';
 import type { FindingCode, Report } from '../../exporter/log/report.ts';
+import { parseSegmentName } from '../../exporter/log/segment.ts';
+import { nodeFiles } from '../../exporter/node/files.ts';
 import { sha256 } from '../../exporter/node/keys.ts';
+import { readPruned } from '../../exporter/node/prune.ts';
 import { readLog } from '../support/audited-process.ts';
 import { type OtlpBackend, openOtlpBackend } from '../support/otlp-backend.ts';
 import { bundled } from './bundle.ts';
@@ -116,16 +119,22 @@ export interface LifeOptions {
   readonly roundCount?: number;
   /** After its last round. */
   readonly stayMs?: number;
+  /** A backend or an archive that is not reached would keep a life for as long. */
+  readonly shutdownMs?: number;
   readonly mode?: LifeTask['mode'];
 }
 
+const SHUTDOWN_MS = 4000;
+
 export function taskOf(world: World, life: string, options: LifeOptions = {}): LifeTask {
   const { plan, isTraced = false, roundCount = 4, stayMs = 0, mode = 'group' } = options;
+  const { shutdownMs = SHUTDOWN_MS } = options;
   return {
     world: { root: world.root, tellPath: tellPath(world.root, life), plan, isTraced },
     life,
     roundCount,
     stayMs,
+    shutdownMs,
     backend: world.backend.httpEndpoint,
     mode,
   };
@@ -167,9 +176,13 @@ export const ACCOUNTED: ReadonlySet<FindingCode> = new Set([
   'log.recovered-whole',
 ] as const);
 
-/** What the loss of power may leave besides: the journal of calls may be lost with it, and then the log says so. */
+/**
+ * What the loss of power may leave besides: the journal of calls may be lost with it, and what vouches for records that
+ * are not signed yet; then the log says so.
+ */
 export const AFTER_POWER_LOSS: ReadonlySet<FindingCode> = new Set<FindingCode>([
   ...ACCOUNTED,
+  'log.adopted',
   'log.unclean-end',
   'log.recovered',
 ]);
@@ -192,9 +205,12 @@ export interface JudgeOptions {
 
 /** Makes the log whole again: what was removed of it, from the archive. */
 function putBack(root: string): void {
+  const removed = readPruned(nodeFiles, logOf(root));
+  if (removed === undefined || removed.size === 0) return;
   const [segments, archived] = [join(logOf(root), 'segments'), join(root, ARCHIVED)];
   for (const name of existsSync(archived) ? readdirSync(archived) : []) {
-    if (!name.startsWith('.') && !existsSync(join(segments, name))) {
+    const firstIndex = parseSegmentName(name);
+    if (firstIndex !== undefined && firstIndex < removed.size) {
       cpSync(join(archived, name), join(segments, name));
     }
   }

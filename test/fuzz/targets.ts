@@ -37,12 +37,14 @@ import {
   parseNumberRanges,
   sequenceOf,
 } from '../../exporter/log/numbers.ts';
+import type { VerifiedRecord } from '../../exporter/log/record.ts';
 import { readFrames } from '../../exporter/log/segment.ts';
 import { checkStoredFrame } from '../../exporter/log/stored.ts';
 import { verifyLog } from '../../exporter/log/verify.ts';
 import { ConfigError, readConfig } from '../../exporter/node/config.ts';
 import { createContentPolicy } from '../../exporter/node/content-policy.ts';
 import { openCursorFile } from '../../exporter/node/cursor.ts';
+import { Instances } from '../../exporter/node/instances.ts';
 import { readIntents } from '../../exporter/node/intents.ts';
 import { nodePrimitives, sha256 } from '../../exporter/node/keys.ts';
 import { judgeAccepted, judgeGrpcError, judgeHttpAnswer } from '../../exporter/node/otlp-answer.ts';
@@ -51,6 +53,7 @@ import { ProtoWriter } from '../../exporter/node/proto-writer.ts';
 import { encodePruned, parsePruned } from '../../exporter/node/prune.ts';
 import { writeReferenced } from '../../exporter/node/references.ts';
 import { encodeSigning, parseSigning } from '../../exporter/node/signed-head.ts';
+import { tallyOf } from '../../exporter/node/tally.ts';
 import { filesOf, ORIGIN, sealDrafts, vectorSigner, WHOLE_DRAFTS } from '../../scripts/vectors.ts';
 import { MemoryDisk } from '../support/faulty-files.ts';
 import { openTestIntake } from '../support/gateway.ts';
@@ -101,6 +104,17 @@ const OTLP_WORDS: readonly Uint8Array[] = [
   ...hex('f8ffffff0f', '0a80808080808080808001', '4a0a', '390000000000000000', '0affffffff07'),
   ...words('aigov.', 'gen_ai.', 'aigov.audit.ref', 'service.name', 'sealspan.event'),
   ...words('\x0a\x0eaigov.sequence\x12\x02\x18\x01'),
+];
+const TALLY_WORDS: readonly Uint8Array[] = [
+  ...OTLP_WORDS,
+  ...words(
+    '\x0a\x13service.instance.id\x12\x03\x0a\x01a',
+    '\x0a\x18aigov.value_length_limit\x12\x02\x18\x01',
+    'aigov.heartbeat.highest',
+    'aigov.heartbeat.open',
+    'aigov.heartbeat.interval_ms',
+    'aigov.heartbeat.state',
+  ),
 ];
 const HEADER_WORDS = words(
   'sealspan/record@v1\n',
@@ -306,6 +320,37 @@ function journalOf(input: Uint8Array): number {
   return JSON.stringify(runs).length;
 }
 
+/** What readers of whole logs take out of the spans that somebody sent. */
+function tally(input: Uint8Array): number {
+  const entries = splitPayload(input, 'traces');
+  const header = {
+    kind: 'traces',
+    log: ORIGIN,
+    index: 1,
+    sealed: '2026-11-23T10:15:30.000Z',
+    source: { kind: 'collector', principal: undefined },
+  };
+  const record = tallyOf({
+    header,
+    entries,
+    events: [],
+    numbers: [],
+  } as unknown as VerifiedRecord);
+  for (const { numbers, spans } of record.sent) {
+    must(spans.length <= entries.length, 'each span has one number at most');
+    must(numbers.length <= spans.length && numbers.length > 0, 'ranges are of numbers seen');
+  }
+  for (const count of Object.values(record.dropped)) {
+    must(Number.isSafeInteger(count) && count >= 0, 'what is counted is a count');
+  }
+  must(record.dropped.spans <= entries.length, 'no more spans than there are');
+  const instances = new Instances();
+  instances.take(record);
+  instances.endLog(false, 0);
+  const { senders } = instances.report();
+  return record.sent.length === 0 ? 0 : senders.length;
+}
+
 export const TARGETS: readonly Target[] = [
   request('traces'),
   request('logs'),
@@ -342,6 +387,13 @@ export const TARGETS: readonly Target[] = [
           }, LogError),
         ),
       ),
+  },
+  {
+    name: 'tally',
+    corpus: corpusOf('entry', 'traces'),
+    dictionary: TALLY_WORDS,
+    outputByteLengthMax: (byteLength) => byteLength + 16,
+    run: (input) => attempt(() => tally(input), LogError),
   },
   {
     name: 'header',
