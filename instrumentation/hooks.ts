@@ -3,9 +3,7 @@
  * The AI packages that are hooked when an application loads them, and what of them is covered: a package that was loaded
  * before, or has an unknown version, is not, and is reported; one that lies in a bundle is not, and is not.
  */
-import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import {
   AIGOV_INSTRUMENTATION_STATUS_VALUE_ACTIVE,
   AIGOV_INSTRUMENTATION_STATUS_VALUE_FAILED,
@@ -13,7 +11,7 @@ import {
   AIGOV_INSTRUMENTATION_STATUS_VALUE_OUT_OF_RANGE,
   type AIGOV_INSTRUMENTATION_STATUS_VALUES,
 } from '../semconv/index.ts';
-import { property } from './invocation.ts';
+import { packageFileOf, versionAt } from './package-files.ts';
 import { guard } from './settings.ts';
 import type { Target } from './target.ts';
 import { anthropicTarget } from './targets/anthropic.ts';
@@ -83,7 +81,7 @@ export interface Copy {
   failed: string | undefined;
 }
 
-/** By the folder of the copy, with a slash at its end. */
+/** By the folder of the copy. */
 const copies = new Map<string, Copy>();
 let onChange: (() => void) | undefined;
 
@@ -146,31 +144,24 @@ function statusOf(copy: Copy): TargetStatus {
 
 /** The copy of a target that a file belongs to, known from now on. */
 export function copyOf(urlOrPath: string): Copy | undefined {
-  const at = urlOrPath.replaceAll('\\', '/');
-  for (const target of TARGETS) {
-    const folder = `/node_modules/${target.name}/`;
-    const start = at.lastIndexOf(folder);
-    if (start < 0) continue;
-    const base = at.slice(0, start + folder.length);
-    const path = base.startsWith('file:') ? fileURLToPath(base) : base;
-    let copy = copies.get(path);
-    if (copy === undefined) {
-      const version = versionAt(path);
-      if (version === undefined) continue;
-      copy = {
-        target,
-        version,
-        hooked: new Set(),
-        wasLoadedBefore: false,
-        wasLoaded: false,
-        failed: undefined,
-      };
-      copies.set(path, copy);
-      noteChange();
-    }
-    return copy;
-  }
-  return undefined;
+  const at = packageFileOf(urlOrPath);
+  const target = TARGETS.find(({ name }) => name === at?.name);
+  if (at === undefined || target === undefined) return undefined;
+  const known = copies.get(at.folder);
+  if (known !== undefined) return known;
+  const version = versionAt(at.folder);
+  if (version === undefined) return undefined;
+  const copy: Copy = {
+    target,
+    version,
+    hooked: new Set(),
+    wasLoadedBefore: false,
+    wasLoaded: false,
+    failed: undefined,
+  };
+  copies.set(at.folder, copy);
+  noteChange();
+  return copy;
 }
 
 /** The version that the program would load. */
@@ -193,18 +184,6 @@ export function installedCopy(
     }
   }
   return undefined;
-}
-
-function versionAt(folder: string): string | undefined {
-  try {
-    const version = property(
-      JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')),
-      'version',
-    );
-    return typeof version === 'string' ? version : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 function isKnown({ fromVersion, belowVersion }: Target, version: string): boolean {

@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import nodeModule from 'node:module';
+import { parse } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { MessageChannel } from 'node:worker_threads';
 import {
@@ -16,11 +17,14 @@ import {
   noteChange,
   numbersOf,
   TARGETS,
+  versionRange,
 } from './hooks.ts';
 import { property } from './invocation.ts';
+import { packageFileOf } from './package-files.ts';
 import { countProblem, guard } from './settings.ts';
-import { subscribeTo } from './target.ts';
-import { instrumentations, type SourceType, transformSource } from './transform.ts';
+import { channelName, subscribeTo } from './target.ts';
+import type { ThreadData } from './thread-hooks.ts';
+import { type Instrumentation, SourceTransformer, type SourceType, textOf } from './transform.ts';
 
 export interface HookOptions {
   /** How to get at modules; by the release of Node unless given. */
@@ -77,10 +81,6 @@ function installSync(): void {
   });
 }
 
-function textOf(source: string | ArrayBuffer | NodeJS.TypedArray): string {
-  return typeof source === 'string' ? source : new TextDecoder().decode(source);
-}
-
 /**
  * ES modules pass through hooks in a thread of Node's. CommonJS modules, and ES modules that an application requires, pass
  * through the compiler in this one, and through none of the thread's hooks.
@@ -90,14 +90,9 @@ function installAsync(): void {
   port1.on('message', (message) => noteTransformed(message));
   // Only after the listener: adding one keeps the process alive again.
   port1.unref();
-  // The hooks keep their configuration in the module. With a query it is an instance of our own: another tool that brings
-  // the same package would replace our configuration, or we theirs, without a word.
-  const hooks = new URL(
-    'hook.mjs?sealspan',
-    import.meta.resolve('@apm-js-collab/tracing-hooks/hook.mjs'),
-  );
-  const data = { instrumentations: instrumentations(), diagnosticsPort: port2 };
-  nodeModule.register(hooks.href, import.meta.url, { data, transferList: [port2] });
+  const { ext } = parse(fileURLToPath(import.meta.url));
+  const data: ThreadData = { instrumentations: instrumentations(), port: port2 };
+  nodeModule.register(`./thread-hooks${ext}`, import.meta.url, { data, transferList: [port2] });
   patchCompiler();
 }
 
@@ -121,13 +116,16 @@ type Compile = (
   ...rest: unknown[]
 ) => unknown;
 
+let transformer: SourceTransformer | undefined;
+
 /** The source of a file with its channels; undefined if it has none, or can not have them, which is noted. */
 function hookedSource(url: string, source: () => string, type: SourceType): string | undefined {
   const copy = copyOf(url);
-  if (copy === undefined) return undefined;
-  const { target, version } = copy;
+  const at = packageFileOf(url);
+  if (copy === undefined || at === undefined) return undefined;
   try {
-    const hooked = transformSource(target, version, fileOf(url, target.name), source, type);
+    transformer ??= new SourceTransformer(instrumentations());
+    const hooked = transformer.transform({ ...at, version: copy.version }, source, type);
     if (hooked !== undefined) noteTransformed({ url });
     return hooked;
   } catch (error) {
@@ -136,10 +134,29 @@ function hookedSource(url: string, source: () => string, type: SourceType): stri
   }
 }
 
-/** The path of a file in its package. */
-function fileOf(url: string, name: string): string {
-  const path = decodeURIComponent(new URL(url).pathname);
-  return path.slice(path.lastIndexOf(`/node_modules/${name}/`) + `/node_modules/${name}/`.length);
+/** All that is hooked. */
+function instrumentations(): readonly Instrumentation[] {
+  return TARGETS.flatMap((target) =>
+    target.hooks.map((hook) => ({
+      channelName: channelName(hook.channel),
+      module: {
+        name: target.name,
+        versionRange: versionRange({ ...target, ...hook }),
+        filePath: new RegExp(`^${hook.file}\\.[cm]?js$`),
+      },
+      functionQuery: hook.function,
+      ...('className' in hook.function && { astQuery: methodQuery(hook.function) }),
+    })),
+  );
+}
+
+/**
+ * The method of the class and nothing else. Left to itself, the transformer also takes a class without that method, gives
+ * its objects one, and reports success: a package whose shape has changed would look covered.
+ */
+function methodQuery({ className, methodName }: { className: string; methodName: string }): string {
+  const method = `ClassBody > [key.name="${methodName}"][key.type=Identifier] > [async]`;
+  return `[id.name="${className}"] > ${method}, [id.name="${className}"] > ClassExpression > ${method}`;
 }
 
 /** Hears of each file of a target that was given its channels, or could not be. */
@@ -151,7 +168,7 @@ function noteTransformed(message: unknown): void {
     if (property(message, 'error') === undefined) {
       copy.hooked.add(String(url));
     } else {
-      copy.failed = fileOf(String(url), copy.target.name);
+      copy.failed = packageFileOf(String(url))?.file;
       countProblem(`${copy.target.name}.transform`);
     }
     noteChange();
@@ -177,12 +194,12 @@ function probeLoaded(): void {
   try {
     session.on('Debugger.scriptParsed', ({ params: { url } }) => {
       guard('hooks.probe', () => {
-        const file = url.replaceAll('\\', '/').replace(/\.[cm]?js$/, '');
-        const isHooked = TARGETS.some(({ name, hooks }) =>
-          hooks.some((hook) => new RegExp(`/node_modules/${name}/${hook.file}$`).test(file)),
+        const copy = copyOf(url);
+        const file = packageFileOf(url)?.file ?? '';
+        const isHooked = copy?.target.hooks.some((hook) =>
+          new RegExp(`^${hook.file}\\.[cm]?js$`).test(file),
         );
-        const copy = isHooked ? copyOf(url) : undefined;
-        if (copy !== undefined) copy.wasLoadedBefore = true;
+        if (copy !== undefined && isHooked === true) copy.wasLoadedBefore = true;
       });
     });
     session.post('Debugger.enable');

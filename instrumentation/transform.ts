@@ -6,46 +6,79 @@
 /// <reference path="./tracing-hooks.d.ts" />
 import { createRequire } from 'node:module';
 import type ModulePatch from '@apm-js-collab/tracing-hooks';
-import { TARGETS, versionRange } from './hooks.ts';
-import { channelName, type Hook, type Target } from './target.ts';
+import type { Hook } from './target.ts';
 
 export type SourceType = 'esm' | 'cjs';
+
+/** A function that is hooked, as the transformer wants to be told. Can be sent to another thread. */
+export interface Instrumentation {
+  readonly channelName: string;
+  readonly module: {
+    readonly name: string;
+    readonly versionRange: string;
+    readonly filePath: RegExp;
+  };
+  readonly functionQuery: Hook['function'];
+  /** Which nodes of the syntax tree, where the function alone does not tell. */
+  readonly astQuery?: string;
+}
+
+/** A file of a package, by its path in it, with slashes. */
+export interface VersionedFile {
+  readonly name: string;
+  readonly version: string;
+  readonly file: string;
+}
 
 /** Shorter files are parsed whole: that takes some ten milliseconds. */
 const WHOLE_LENGTH_MAX = 48 * 1024;
 
-type Matcher = ModulePatch['instrumentator'];
-let matcher: Matcher | undefined;
+export class SourceTransformer {
+  readonly #instrumentations: readonly Instrumentation[];
+  #matcher: ModulePatch['instrumentator'] | undefined;
 
-/** The transformer, with its parser, is loaded when there is something to transform: most programs have one package or none. */
-function matcherOf(): Matcher {
-  if (matcher === undefined) {
-    const require = createRequire(import.meta.url);
-    const Patch = require('@apm-js-collab/tracing-hooks') as typeof ModulePatch;
-    matcher = new Patch({ instrumentations: instrumentations() }).instrumentator;
+  constructor(instrumentations: readonly Instrumentation[]) {
+    this.#instrumentations = instrumentations;
   }
-  return matcher;
+
+  hasHooksOf(name: string): boolean {
+    return this.#instrumentations.some(({ module }) => module.name === name);
+  }
+
+  /**
+   * The source of a file with its channels; undefined if nothing of the file is hooked.
+   * @throws Error if what is hooked is not found, or the source can not be parsed
+   */
+  transform(
+    { name, version, file }: VersionedFile,
+    source: () => string,
+    type: SourceType,
+  ): string | undefined {
+    const functions = this.#instrumentations
+      .filter(({ module }) => module.name === name && module.filePath.test(file))
+      .map(({ functionQuery }) => functionQuery);
+    if (functions.length === 0) return undefined;
+    const transformer = this.#matcherOf().getTransformer(name, version, file);
+    if (transformer === undefined) return undefined;
+    const transform = (code: string): string => transformer.transform(code, type).code;
+    const text = source();
+    return transformPieces(text, functions, transform) ?? transform(text);
+  }
+
+  /** The transformer, with its parser, is loaded when there is something to transform: most programs have one package or none. */
+  #matcherOf(): ModulePatch['instrumentator'] {
+    if (this.#matcher === undefined) {
+      const require = createRequire(import.meta.url);
+      const Patch = require('@apm-js-collab/tracing-hooks') as typeof ModulePatch;
+      this.#matcher = new Patch({ instrumentations: this.#instrumentations }).instrumentator;
+    }
+    return this.#matcher;
+  }
 }
 
-/**
- * The source of a file with its channels; undefined if nothing of the file is hooked.
- * @param file path in the package, with slashes
- * @throws Error if what is hooked is not found, or the source can not be parsed
- */
-export function transformSource(
-  target: Target,
-  version: string,
-  file: string,
-  source: () => string,
-  type: SourceType,
-): string | undefined {
-  const hooks = target.hooks.filter((hook) => new RegExp(`^${hook.file}\\.[cm]?js$`).test(file));
-  if (hooks.length === 0) return undefined;
-  const transformer = matcherOf().getTransformer(target.name, version, file);
-  if (transformer === undefined) return undefined;
-  const transform = (code: string): string => transformer.transform(code, type).code;
-  const text = source();
-  return transformPieces(text, hooks, transform) ?? transform(text);
+/** The text of a source as Node's loaders give it. */
+export function textOf(source: string | ArrayBuffer | NodeJS.TypedArray): string {
+  return typeof source === 'string' ? source : new TextDecoder().decode(source);
 }
 
 /** A class or function that stands at the top of a file. */
@@ -57,10 +90,10 @@ interface Piece {
 /** Undefined if the file is short, or is not written so that its pieces can be told, as one that is minified. */
 function transformPieces(
   text: string,
-  hooks: readonly Hook[],
+  functions: readonly Hook['function'][],
   transform: (code: string) => string,
 ): string | undefined {
-  const pieces = text.length > WHOLE_LENGTH_MAX ? piecesOf(text, hooks) : undefined;
+  const pieces = text.length > WHOLE_LENGTH_MAX ? piecesOf(text, functions) : undefined;
   if (pieces === undefined) return undefined;
   const declarations = new Set<string>();
   const parts: string[] = [];
@@ -86,11 +119,14 @@ function transformPieces(
 const DECLARATION = /^(?:import tr_ch_apm|const \{tracingChannel: tr_ch_apm|const tr_ch_apm)/;
 
 /** By the layout that bundlers write: declarations at the top begin in the first column, as do the braces that end them. */
-function piecesOf(text: string, hooks: readonly Hook[]): readonly Piece[] | undefined {
+function piecesOf(
+  text: string,
+  functions: readonly Hook['function'][],
+): readonly Piece[] | undefined {
   const pieces = new Map<string, Piece>();
-  for (const hook of hooks) {
-    const isClass = 'className' in hook.function;
-    const name = isClass ? hook.function.className : hook.function.functionName;
+  for (const hooked of functions) {
+    const isClass = 'className' in hooked;
+    const name = isClass ? hooked.className : hooked.functionName;
     const declared = isClass
       ? `(?:class ${name}|(?:var|let|const) ${name} = class)`
       : `(?:async )?function\\*? ${name}`;
@@ -102,29 +138,4 @@ function piecesOf(text: string, hooks: readonly Hook[]): readonly Piece[] | unde
     pieces.set(name, { start, end: end.lastIndex });
   }
   return [...pieces.values()].sort((a, b) => a.start - b.start);
-}
-
-/** What is hooked, as the transformer wants to be told. */
-export function instrumentations(): readonly unknown[] {
-  return TARGETS.flatMap((target) =>
-    target.hooks.map((hook) => ({
-      channelName: channelName(hook.channel),
-      module: {
-        name: target.name,
-        versionRange: versionRange({ ...target, ...hook }),
-        filePath: new RegExp(`^${hook.file}\\.[cm]?js$`),
-      },
-      functionQuery: hook.function,
-      ...('className' in hook.function && { astQuery: methodQuery(hook.function) }),
-    })),
-  );
-}
-
-/**
- * The method of the class and nothing else. Left to itself, the transformer also takes a class without that method, gives
- * its objects one, and reports success: a package whose shape has changed would look covered.
- */
-function methodQuery({ className, methodName }: { className: string; methodName: string }): string {
-  const method = `ClassBody > [key.name="${methodName}"][key.type=Identifier] > [async]`;
-  return `[id.name="${className}"] > ${method}, [id.name="${className}"] > ClassExpression > ${method}`;
 }

@@ -40,9 +40,14 @@ export function watchWebStream(
   invocation: Invocation,
   { signals, hasEnd = never }: StreamWatch,
 ): void {
-  const reading: StreamReading = { iterator: undefined };
+  const reading: WebReading = { iterator: undefined, branchCount: 1 };
   watchBranch(stream, invocation, signals, hasEnd, reading);
   whenCollected(stream, { reading, invocation }, endUnread);
+}
+
+interface WebReading extends StreamReading {
+  /** Streams that are not cancelled, of all that `tee` made of one. */
+  branchCount: number;
 }
 
 /** A stream, or what `tee` made of it: of two branches, the first that is read tells of the call. */
@@ -51,9 +56,14 @@ function watchBranch(
   invocation: Invocation,
   signals: Signals,
   hasEnd: () => boolean,
-  reading: StreamReading,
+  reading: WebReading,
 ): void {
-  const brokenOff = (): void => invocation.endStream(hasEnd(), signalEnding(signals) ?? BROKEN_OFF);
+  /** The call ends with the branch that tells of it, or with the last. */
+  const cancelled = (isTelling: boolean): void => {
+    reading.branchCount--;
+    if (!isTelling && reading.branchCount > 0) return;
+    invocation.endStream(hasEnd(), signalEnding(signals) ?? BROKEN_OFF);
+  };
   for (const method of [Symbol.asyncIterator, 'values']) {
     replace(stream, method, (original, self, args) => {
       const iterator = original.apply(self, args);
@@ -76,21 +86,21 @@ function watchBranch(
         return step;
       });
       replace(reader, 'cancel', (cancel, own, cancelArgs) => {
-        guard('stream.cancel', () => {
-          if (isReader()) brokenOff();
-        });
+        guard('stream.cancel', () => cancelled(reading.iterator?.deref() === own));
         return cancel.apply(own, cancelArgs);
       });
     });
     return reader;
   });
   replace(stream, 'cancel', (original, self, args) => {
-    guard('stream.cancel', brokenOff);
+    // Of a stream that somebody reads, a cancellation is refused.
+    if (!stream.locked) guard('stream.cancel', () => cancelled(false));
     return original.apply(self, args);
   });
   replace(stream, 'tee', (original, self, args) => {
     const branches = original.apply(self, args) as readonly ReadableStream[];
     guard('stream.tee', () => {
+      reading.branchCount += branches.length - 1;
       for (const branch of branches) watchBranch(branch, invocation, signals, hasEnd, reading);
     });
     return branches;

@@ -205,6 +205,20 @@ describe('the command itself', () => {
     expect(engines.node).toBe('>=22.15');
   });
 
+  test('what the system refuses is no wrong use, whichever file it is', () => {
+    const home = newFolder();
+    symlinkSync('loop', join(home, 'loop'));
+    for (const args of [
+      ['verify', 'loop'],
+      ['doctor', 'loop'],
+      ['verify', '.', '--trust', 'loop'],
+    ]) {
+      const { status, stdout, stderr } = run(args, home);
+      expect({ args, status, stdout }).toEqual({ args, status: 5, stdout: '' });
+      expect(stderr).toContain('ELOOP');
+    }
+  });
+
   test('without a directory it looks where the service that is configured there writes', () => {
     const home = newFolder();
     const { dir } = seal(newLog());

@@ -25,6 +25,7 @@ afterAll(() => rmSync(home, { recursive: true }));
 const signer = openSigner();
 
 interface World {
+  readonly state: { isAskedFor: boolean };
   readonly writer: LogWriter;
   readonly recent: RecentRecords;
   /** Indexes that the disk was asked for. */
@@ -36,13 +37,10 @@ interface World {
 function openWorld(name: string): World {
   const dir = join(home, name);
   mkdirSync(dir);
-  const recent = new RecentRecords();
-  let isOpen = false;
-  const onAppended = (record: StoredRecord): void => {
-    if (isOpen) recent.add(record);
-  };
-  const writer = openWriter(nodeFiles, signer, { dir, onAppended });
-  isOpen = true;
+  const state = { isAskedFor: false };
+  const recent = new RecentRecords(() => state.isAskedFor);
+  const writer = openWriter(nodeFiles, signer, { dir, onAppended: (record) => recent.add(record) });
+  state.isAskedFor = true;
   const asked: number[] = [];
   const disk = openLogFollower(dir, () => writer.size);
   const follower: typeof disk = {
@@ -53,7 +51,7 @@ function openWorld(name: string): World {
       }
     },
   };
-  return { writer, recent, asked, read: recent.before(follower, () => writer.size) };
+  return { state, writer, recent, asked, read: recent.before(follower, () => writer.size) };
 }
 
 async function listOf(records: AsyncIterable<StoredRecord>): Promise<StoredRecord[]> {
@@ -97,7 +95,7 @@ test('beyond its bound the newest are on the disk alone, until what is here was 
   const append = (mebibytes: number): void => {
     writer.append('traces', IN_PROCESS, spanEntries('x'.repeat(mebibytes * 1024 * 1024)));
   };
-  for (const mebibytes of [3, 3, 3, 1]) append(mebibytes);
+  for (const mebibytes of [15, 15, 15, 1]) append(mebibytes);
   const seen: number[] = [];
   for await (const { index } of read(0)) {
     seen.push(index);
@@ -106,14 +104,32 @@ test('beyond its bound the newest are on the disk alone, until what is here was 
   expect(seen).toEqual([0, 1, 2, 3, 4, 5]);
   expect(asked).toEqual([0, 3, 4]);
   expect(recent.byteLength).toBe(0);
-  append(9);
+  append(33);
   expect(recent.byteLength).toBe(0);
   expect((await listOf(read(6))).map(({ index }) => index)).toEqual([6]);
   writer.close();
 });
 
+test('keeps no more while nobody asks', async () => {
+  const { state, writer, recent, asked, read } = openWorld('away');
+  writer.append('traces', IN_PROCESS, spanEntries('1'));
+  const { byteLength } = recent;
+  expect(byteLength).toBeGreaterThan(0);
+  state.isAskedFor = false;
+  writer.append('traces', IN_PROCESS, spanEntries('2'));
+  state.isAskedFor = true;
+  // Else memory and disk would take turns.
+  writer.append('traces', IN_PROCESS, spanEntries('3'));
+  expect(recent.byteLength).toBe(byteLength);
+  expect((await listOf(read(0))).map(({ index }) => index)).toEqual([0, 1, 2, 3]);
+  expect(asked).toEqual([0, 2, 3]);
+  writer.append('traces', IN_PROCESS, spanEntries('4'));
+  expect(recent.byteLength).toBe(byteLength);
+  writer.close();
+});
+
 test('has no record whose sync failed (invariant 1)', () => {
-  const recent = new RecentRecords();
+  const recent = new RecentRecords(() => true);
   const files = openFaultyFiles(emptyDisk());
   const writer = openWriter(files, signer, { onAppended: (record) => recent.add(record) });
   const before = recent.byteLength;

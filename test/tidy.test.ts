@@ -32,7 +32,6 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
     'sdks: google-genai.test, cohere.test, mistral.test and ollama.test',
   ],
   ['instrumentation/targets/cohere-answer.ts', 'sdks/cohere.test'],
-  ['instrumentation/web-stream.ts', 'sdks/mistral.test: every way to read a web stream'],
   ['instrumentation/index.ts', 'package.test loads every entry point'],
   ['instrumentation/install-hooks.ts', 'hooks.test: coverage by either loader'],
   [
@@ -83,6 +82,7 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['exporter/cli/keygen.ts', 'cli.test'],
   ['exporter/cli/doctor-packages.ts', 'doctor.test'],
   ['instrumentation/probe.ts', 'doctor.test: the command runs it'],
+  ['instrumentation/thread-hooks.ts', 'hooks.test: coverage by async hooks; the matrix, by both'],
   ['exporter/cli/trust.ts', 'cli.test'],
   ['exporter/cli/terminal.ts', 'cli.test'],
   ['exporter/cli/demo-world.ts', 'demo.test: the provider and the backend of the demo'],

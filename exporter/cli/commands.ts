@@ -454,7 +454,13 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<number
   return command.run(values as Values, positionals, terminal);
 }
 
+/** What the system says of a name that is wrong; all else that it says is no fault of the line or the settings. */
+const WRONG_NAMES: ReadonlySet<unknown> = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'EEXIST']);
+
 function isUsage(error: unknown): boolean {
+  if (error instanceof ConfigError && error.cause instanceof Error && 'syscall' in error.cause) {
+    return 'code' in error.cause && WRONG_NAMES.has(error.cause.code);
+  }
   if (error instanceof UsageError || error instanceof ConfigError) return true;
   if (error instanceof MissingPackageError) return true;
   return (

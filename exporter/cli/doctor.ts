@@ -20,7 +20,7 @@ import {
   probePackages,
 } from './doctor-packages.ts';
 import { shownJson, shownLines, type Terminal } from './terminal.ts';
-import { findLogs, isDirectory, isLive } from './verify.ts';
+import { findLogs, isLive, requireDirectory } from './verify.ts';
 
 export interface DoctorOptions {
   /** Where logs are; what the configuration says unless given. */
@@ -42,8 +42,7 @@ const SDKS = [
 /** Runs the command; returns the exit status: 1 where there is a problem. */
 export async function runDoctor(options: DoctorOptions, terminal: Terminal): Promise<number> {
   const findings: Finding[] = [];
-  if (options.dir !== undefined && !isDirectory(options.dir))
-    throw new ConfigError(`${options.dir} is no directory`);
+  if (options.dir !== undefined) requireDirectory(options.dir);
   const config = checkConfig(options.dir, findings);
   const folder = process.cwd();
   let packages: readonly PackageRow[] = [];

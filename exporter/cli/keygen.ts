@@ -24,7 +24,7 @@ export function runKeygen(options: KeygenOptions, terminal: Terminal): number {
   try {
     writeSecret(options.path, pem);
   } catch (error) {
-    throw new ConfigError(`--out: ${causeOf(error)}`);
+    throw new ConfigError(`--out: ${causeOf(error)}`, { cause: error });
   }
   const { vkey } = parseSigner(options.origin, pem);
   if (options.isJson) {

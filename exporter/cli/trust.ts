@@ -64,7 +64,7 @@ export function openTrustFile(path: string): TrustFile {
     // Aliases are followed here: to nowhere, or to more than anybody wrote.
     value = document.toJS({ maxAliasCount: 100 });
   } catch (error) {
-    throw new ConfigError(`${path}: ${causeOf(error)}`);
+    throw new ConfigError(`${path}: ${causeOf(error)}`, { cause: error });
   }
   const parsed = schema.safeParse(value);
   if (!parsed.success) {

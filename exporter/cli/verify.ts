@@ -56,7 +56,7 @@ export function findLogs(
   dir: string,
   onPassedOver: (path: string, why: string) => void = () => {},
 ): LogPlace[] {
-  if (!isDirectory(dir)) throw new ConfigError(`${dir} is no directory`);
+  requireDirectory(dir);
   const found: LogPlace[] = [];
   // Links may lead in circles.
   const seen = new Set<string>();
@@ -97,7 +97,18 @@ export function findLogs(
 
 const DEPTH_MAX = 6;
 
-export function isDirectory(path: string): boolean {
+/** @throws ConfigError where there is none, or what is there can not be looked at */
+export function requireDirectory(path: string): void {
+  let cause: unknown;
+  try {
+    if (statSync(path).isDirectory()) return;
+  } catch (error) {
+    cause = error;
+  }
+  throw new ConfigError(`${path} is no directory${cause ? `: ${causeOf(cause)}` : ''}`, { cause });
+}
+
+function isDirectory(path: string): boolean {
   try {
     return statSync(path).isDirectory();
   } catch {

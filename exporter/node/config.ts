@@ -340,7 +340,7 @@ export function readConfig(env: Env, overrides: ConfigInput = {}): Config {
       file = readYaml(path, env);
     } catch (error) {
       if (error instanceof ConfigError) throw error;
-      throw new ConfigError(`${path}: ${causeOf(error)}`);
+      throw new ConfigError(`${path}: ${causeOf(error)}`, { cause: error });
     }
   }
   const input: Record<string, unknown> = { ...file.value };

@@ -7,12 +7,18 @@ import type { StoredRecord } from './forward.ts';
 import type { LogFollower } from './log-reader.ts';
 
 /** Some requests of a forwarder; what comes while it is further behind is on the disk alone. */
-const BYTE_LENGTH_MAX = 8 * 1024 * 1024;
+const BYTE_LENGTH_MAX = 32 * 1024 * 1024;
 
 export class RecentRecords {
   readonly #records = new Map<number, StoredRecord>();
+  readonly #isAskedFor: () => boolean;
   #byteLength = 0;
   #isFull = false;
+
+  /** @param isAskedFor false while the consumer does not get on: then there is no use in keeping more */
+  constructor(isAskedFor: () => boolean) {
+    this.#isAskedFor = isAskedFor;
+  }
 
   /** Of their entries. */
   get byteLength(): number {
@@ -26,7 +32,7 @@ export class RecentRecords {
   add(record: StoredRecord): void {
     const byteLength = byteLengthOf(record);
     if (this.#records.size === 0) this.#isFull = false;
-    if (this.#byteLength + byteLength > BYTE_LENGTH_MAX) this.#isFull = true;
+    if (this.#byteLength + byteLength > BYTE_LENGTH_MAX || !this.#isAskedFor()) this.#isFull = true;
     if (this.#isFull) return;
     this.#records.set(record.index, record);
     this.#byteLength += byteLength;

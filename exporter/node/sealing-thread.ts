@@ -86,7 +86,7 @@ class SealingThread {
   /** Newest numbers of each thread of the application, those that have ended included. */
   readonly #counters = new Map<number, WriterCounters>();
   readonly #coverage = new CoverageBook();
-  readonly #recent = new RecentRecords();
+  readonly #recent = new RecentRecords(() => this.#forwarder?.status().failureCount === 0);
   /** Calls that still ran when their thread ended. */
   readonly #interrupted: InterruptedEvent[] = [];
   #place: Place | undefined;

@@ -6,10 +6,21 @@
 import { tracingChannel } from 'node:diagnostics_channel';
 import { createContext, runInContext } from 'node:vm';
 import { afterEach, describe, expect, it } from 'vitest';
-import { TARGETS } from '../../instrumentation/hooks.ts';
-import { transformSource } from '../../instrumentation/transform.ts';
+import { transformersTarget } from '../../instrumentation/targets/transformers.ts';
+import { SourceTransformer } from '../../instrumentation/transform.ts';
 
-const transformers = TARGETS.find(({ name }) => name === '@huggingface/transformers')!;
+const NAME = '@huggingface/transformers';
+const transformer = new SourceTransformer(
+  transformersTarget.hooks.map((hook) => ({
+    channelName: `sealspan.${hook.channel}`,
+    module: {
+      name: NAME,
+      versionRange: '>=4.0.0 <5.0.0',
+      filePath: new RegExp(`^${hook.file}\\.[cm]?js$`),
+    },
+    functionQuery: hook.function,
+  })),
+);
 const VERSION = '4.3.1';
 const FILE = 'dist/transformers.node.cjs';
 const CLASS = `class Pipeline extends Base {
@@ -31,7 +42,7 @@ const filler = (length: number): string =>
 const LONG = 100_000;
 
 const transform = (source: string): string | undefined =>
-  transformSource(transformers, VERSION, FILE, () => source, 'cjs');
+  transformer.transform({ name: NAME, version: VERSION, file: FILE }, () => source, 'cjs');
 
 const subscribed: (() => void)[] = [];
 afterEach(() => {
@@ -90,6 +101,6 @@ it.each([
   ['a file of which nothing is hooked', VERSION, 'dist/other.cjs'],
   ['a version that is not known', '99.0.0', FILE],
 ])('%s is left alone', (_, version, file) => {
-  const source = (): string => CLASS;
-  expect(transformSource(transformers, version, file, source, 'cjs')).toBeUndefined();
+  const at = { name: NAME, version, file };
+  expect(transformer.transform(at, () => CLASS, 'cjs')).toBeUndefined();
 });
