@@ -28,10 +28,10 @@ interface Mutant {
   readonly title?: string;
 }
 
-const WRITER = 'exporter/node/log-writer.ts';
-const SEALER = 'exporter/node/sealer.ts';
-const RECOVERY = 'exporter/node/recovery.ts';
-const INTERRUPTED = 'exporter/node/interrupted.ts';
+const WRITER = 'exporter/node/storage/log-writer.ts';
+const SEALER = 'exporter/node/sealing/sealer.ts';
+const RECOVERY = 'exporter/node/storage/recovery.ts';
+const INTERRUPTED = 'exporter/node/sealing/interrupted.ts';
 const VERIFIER = 'exporter/log/verify.ts';
 const RECORD_CHECK = 'exporter/log/record.ts';
 

@@ -15,8 +15,8 @@ import { leafHash, NO_LINK, rootOf } from '../exporter/log/merkle.ts';
 import { encodeCheckpointText, encodeNote, type Head } from '../exporter/log/note.ts';
 import type { FindingCode, Verdict } from '../exporter/log/report.ts';
 import { segmentName } from '../exporter/log/segment.ts';
-import { parseSigner, type Signer } from '../exporter/node/keys.ts';
-import { encodePruned } from '../exporter/node/prune.ts';
+import { encodePruned } from '../exporter/node/storage/prune.ts';
+import { parseSigner, type Signer } from '../exporter/node/system/keys.ts';
 
 export interface VectorTrust {
   readonly origin?: string | undefined;

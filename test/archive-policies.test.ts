@@ -5,8 +5,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { archivePolicies } from '../exporter/node/archive-policies.ts';
-import { readConfig } from '../exporter/node/config.ts';
+import { archivePolicies } from '../exporter/node/archive/archive-policies.ts';
+import { readConfig } from '../exporter/node/config/config.ts';
 
 const FOLDER = join(import.meta.dirname, '../examples/aws');
 

@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { runArchiveTest } from '../exporter/cli/archive.ts';
-import { archivePolicies } from '../exporter/node/archive-policies.ts';
-import { type ProbeStatus, probeArchive } from '../exporter/node/archive-probe.ts';
-import { ConfigError, readConfig } from '../exporter/node/config.ts';
-import { S3Failure } from '../exporter/node/s3-store.ts';
+import { archivePolicies } from '../exporter/node/archive/archive-policies.ts';
+import { type ProbeStatus, probeArchive } from '../exporter/node/archive/archive-probe.ts';
+import { S3Failure } from '../exporter/node/archive/s3-store.ts';
+import { ConfigError, readConfig } from '../exporter/node/config/config.ts';
 import { BUCKET, FakeS3 } from './support/fake-s3.ts';
 
 process.env.AWS_ACCESS_KEY_ID = 'test';

@@ -3,9 +3,9 @@
 // was read back. Method: the real SDK against a small S3 on loopback, which fails at each step of an upload.
 import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { ArchiveObject } from '../exporter/node/archive.ts';
-import { S3Archive } from '../exporter/node/archive-s3.ts';
-import { DAY_MS, type Retention } from '../exporter/node/retention.ts';
+import type { ArchiveObject } from '../exporter/node/archive/archive.ts';
+import { S3Archive } from '../exporter/node/archive/archive-s3.ts';
+import { DAY_MS, type Retention } from '../exporter/node/storage/retention.ts';
 import { BUCKET, FakeS3, type Fault } from './support/fake-s3.ts';
 
 const KEY = 'o/segments/00000000000000000000.seg';

@@ -8,12 +8,12 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Terminal } from '../exporter/cli/terminal.ts';
 import { runVerifyArchive } from '../exporter/cli/verify-archive.ts';
 import type { ControlEvent } from '../exporter/log/control.ts';
-import { ARCHIVE_FINDING_CODES } from '../exporter/node/archive-report.ts';
-import { S3Archive } from '../exporter/node/archive-s3.ts';
-import { readConfig } from '../exporter/node/config.ts';
-import type { TimeRange } from '../exporter/node/instances.ts';
-import type { LockMode } from '../exporter/node/retention.ts';
-import { S3Failure } from '../exporter/node/s3-store.ts';
+import { ARCHIVE_FINDING_CODES } from '../exporter/node/archive/archive-report.ts';
+import { S3Archive } from '../exporter/node/archive/archive-s3.ts';
+import { S3Failure } from '../exporter/node/archive/s3-store.ts';
+import { readConfig } from '../exporter/node/config/config.ts';
+import type { LockMode } from '../exporter/node/storage/retention.ts';
+import type { TimeRange } from '../exporter/node/verifying/instances.ts';
 import { type ArchivedLog, archiveLog } from './support/archived-log.ts';
 import { BUCKET, FakeS3 } from './support/fake-s3.ts';
 import { openSigner } from './support/small-log.ts';

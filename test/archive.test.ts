@@ -16,7 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { type ArchiveObject, openDirectoryArchive } from '../exporter/node/archive.ts';
+import { type ArchiveObject, openDirectoryArchive } from '../exporter/node/archive/archive.ts';
 
 const KEY = 'example.org/a/segments/00000000000000000000.seg';
 

@@ -15,14 +15,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { ReceiptEvent } from '../exporter/log/control.ts';
-import { type Archive, openDirectoryArchive } from '../exporter/node/archive.ts';
+import { type Archive, openDirectoryArchive } from '../exporter/node/archive/archive.ts';
 import {
   type ArchiveReport,
   type Archiver,
   type ArchiverConfig,
-  type FinishedSegment,
   openArchiver,
-} from '../exporter/node/archiver.ts';
+} from '../exporter/node/archive/archiver.ts';
+import type { FinishedSegment } from '../exporter/node/storage/record.ts';
 
 const ORIGIN = 'example.org/audit/a';
 const LONG_MS = 30_000;

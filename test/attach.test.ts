@@ -3,9 +3,9 @@
 // taken from it before; one of another shape is left as it was. Method: the providers of three SDK lines.
 import type { Span, TracerProvider } from '@opentelemetry/api';
 import { describe, expect, test } from 'vitest';
-import { attach } from '../exporter/node/attach.ts';
-import { type Capture, createCapture } from '../exporter/node/capture.ts';
-import type { SpanProcessorLike } from '../exporter/node/sdk-shapes.ts';
+import { attach } from '../exporter/node/capture/attach.ts';
+import { type Capture, createCapture } from '../exporter/node/capture/capture.ts';
+import type { SpanProcessorLike } from '../exporter/node/otlp/sdk-shapes.ts';
 import { type MemorySealer, openMemorySealer } from './support/memory-sealer.ts';
 import { type InMemoryExporter, SDK_LINES, type SdkLine } from './support/sdk-lines.ts';
 

@@ -10,15 +10,15 @@ import {
   createCapture,
   type Forwarding,
   type Intent,
-} from '../exporter/node/capture.ts';
-import type { Loss } from '../exporter/node/pending.ts';
+} from '../exporter/node/capture/capture.ts';
+import type { Loss } from '../exporter/node/capture/pending.ts';
 import type {
   ExportResultLike,
   ReadableSpanLike,
   SamplerLike,
   SpanExporterLike,
   SpanProcessorLike,
-} from '../exporter/node/sdk-shapes.ts';
+} from '../exporter/node/otlp/sdk-shapes.ts';
 import { type MemorySealer, openMemorySealer } from './support/memory-sealer.ts';
 import type { PlainSpan } from './support/otlp-proto.ts';
 import { type InMemoryExporter, SDK_LINES, type SdkLine } from './support/sdk-lines.ts';

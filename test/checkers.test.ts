@@ -16,17 +16,17 @@ import {
   verifyLog,
   verifyLogBy,
 } from '../exporter/log/verify.ts';
+import { readCheckpointFiles, readSegmentFiles } from '../exporter/node/storage/log-reader.ts';
+import { parsePruned } from '../exporter/node/storage/prune.ts';
+import { nodePrimitives, sha256 } from '../exporter/node/system/keys.ts';
 import {
   beginAhead,
   type CheckerOptions,
   type Checkers,
   giveBack,
   openCheckers,
-} from '../exporter/node/checkers.ts';
-import { nodePrimitives, sha256 } from '../exporter/node/keys.ts';
-import { readCheckpointFiles, readSegmentFiles } from '../exporter/node/log-reader.ts';
-import { parsePruned } from '../exporter/node/prune.ts';
-import { type TalliedRecord, tallyOf } from '../exporter/node/tally.ts';
+} from '../exporter/node/verifying/checkers.ts';
+import { type TalliedRecord, tallyOf } from '../exporter/node/verifying/tally.ts';
 import { VECTOR_DIRECTORY, type Vector } from '../scripts/vectors.ts';
 import { writeSyntheticLog } from './bench/support/synthetic-log.ts';
 
@@ -211,7 +211,9 @@ describe('four threads say what one says', () => {
 
 describe('whatever becomes of the threads, nothing is left unchecked', () => {
   const thread = (): Worker =>
-    new Worker(new URL('../exporter/node/checking-thread.ts', import.meta.url), { execArgv: [] });
+    new Worker(new URL('../exporter/node/verifying/checking-thread.ts', import.meta.url), {
+      execArgv: [],
+    });
   const doing = (script: string) => (): Worker => new Worker(script, { eval: true });
   const onMessage = (what: string): string =>
     `const { parentPort: port } = require('node:worker_threads'); port.on('message', () => { ${what} });`;
@@ -278,7 +280,7 @@ test.each<[threadCount: number, options: CheckerOptions, started: number]>([
   let count = 0;
   const startWorker = (): Worker => {
     count++;
-    return new Worker(new URL('../exporter/node/checking-thread.ts', import.meta.url));
+    return new Worker(new URL('../exporter/node/verifying/checking-thread.ts', import.meta.url));
   };
   const checkers = openCheckers(threadCount, { ...options, startWorker });
   const log = await syntheticLog();

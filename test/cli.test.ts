@@ -24,10 +24,10 @@ import { findLogs, verifyDirectory } from '../exporter/cli/verify.ts';
 import type { ControlEvent } from '../exporter/log/control.ts';
 import { splitRequest } from '../exporter/log/entries.ts';
 import { WRITER_SOURCE } from '../exporter/log/header.ts';
-import { nodeFiles } from '../exporter/node/files.ts';
-import { generateKeyPem, parseSigner, sha256 } from '../exporter/node/keys.ts';
-import { takeLock } from '../exporter/node/lock.ts';
-import { LogWriter } from '../exporter/node/log-writer.ts';
+import { LogWriter } from '../exporter/node/storage/log-writer.ts';
+import { nodeFiles } from '../exporter/node/system/files.ts';
+import { generateKeyPem, parseSigner, sha256 } from '../exporter/node/system/keys.ts';
+import { takeLock } from '../exporter/node/system/lock.ts';
 import { writeSyntheticLog } from './bench/support/synthetic-log.ts';
 import { encodeOtlp } from './support/otlp-backend.ts';
 

@@ -5,8 +5,13 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { type Config, ConfigError, type ConfigInput, readConfig } from '../exporter/node/config.ts';
-import { generateKeyPem } from '../exporter/node/keys.ts';
+import {
+  type Config,
+  ConfigError,
+  type ConfigInput,
+  readConfig,
+} from '../exporter/node/config/config.ts';
+import { generateKeyPem } from '../exporter/node/system/keys.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'sealspan-config-'));
 afterAll(() => rmSync(home, { recursive: true }));

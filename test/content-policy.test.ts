@@ -13,9 +13,9 @@ import {
   type ContentRules,
   isContentKey,
   type Treatment,
-} from '../exporter/node/content-judge.ts';
-import { createContentPolicy } from '../exporter/node/content-policy.ts';
-import { sha256 } from '../exporter/node/keys.ts';
+} from '../exporter/node/config/content-judge.ts';
+import { createContentPolicy } from '../exporter/node/gateway/content-policy.ts';
+import { sha256 } from '../exporter/node/system/keys.ts';
 import { isGoverned } from '../semconv/index.ts';
 import { codeOf } from './support/log-error.ts';
 import { decodeOtlp, encodeOtlp } from './support/otlp-backend.ts';

@@ -5,8 +5,8 @@
  */
 import { describe, expect, test } from 'vitest';
 import { encodeControl } from '../exporter/log/control.ts';
-import { CoverageBook } from '../exporter/node/coverage.ts';
-import type { CoverageState } from '../exporter/node/protocol.ts';
+import { CoverageBook } from '../exporter/node/sealing/coverage.ts';
+import type { CoverageState } from '../exporter/node/sealing/protocol.ts';
 
 const OPENAI: CoverageState = { target: 'openai', version: '7.57.0', state: 'active' };
 const IDLE: CoverageState = { ...OPENAI, state: 'not_loaded' };

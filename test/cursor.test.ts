@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { openCursorFile } from '../exporter/node/cursor.ts';
+import { openCursorFile } from '../exporter/node/forward/cursor.ts';
 
 function newPath(): string {
   return join(mkdtempSync(join(tmpdir(), 'sealspan-cursor-')), 'backend.cursor');

@@ -21,8 +21,8 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { judgeSdk } from '../exporter/cli/doctor.ts';
 import { lastCoverage } from '../exporter/cli/doctor-packages.ts';
 import type { ControlEvent } from '../exporter/log/control.ts';
-import { nodeFiles } from '../exporter/node/files.ts';
-import { takeLock } from '../exporter/node/lock.ts';
+import { nodeFiles } from '../exporter/node/system/files.ts';
+import { takeLock } from '../exporter/node/system/lock.ts';
 import { openOtlpBackend } from './support/otlp-backend.ts';
 import { COUNTERS, openSigner, openWriter } from './support/small-log.ts';
 

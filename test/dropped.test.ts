@@ -4,8 +4,8 @@
 import { expect, test } from 'vitest';
 import { splitRequest } from '../exporter/log/entries.ts';
 import type { VerifiedRecord } from '../exporter/log/record.ts';
-import { type Dropped, DroppedCounts } from '../exporter/node/dropped.ts';
-import { encodeTracesCounted } from '../exporter/node/otlp-writer.ts';
+import { encodeTracesCounted } from '../exporter/node/otlp/otlp-writer.ts';
+import { type Dropped, DroppedCounts } from '../exporter/node/verifying/dropped.ts';
 import { encodeOtlp } from './support/otlp-backend.ts';
 import { SDK_LINES } from './support/sdk-lines.ts';
 

@@ -3,9 +3,9 @@
 // own length as the measure; then values made to look small or to be slow.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { estimateByteLength } from '../exporter/node/estimate.ts';
-import { encodeTraces } from '../exporter/node/otlp-writer.ts';
-import type { AttributesLike, ReadableSpanLike } from '../exporter/node/sdk-shapes.ts';
+import { estimateByteLength } from '../exporter/node/capture/estimate.ts';
+import { encodeTraces } from '../exporter/node/otlp/otlp-writer.ts';
+import type { AttributesLike, ReadableSpanLike } from '../exporter/node/otlp/sdk-shapes.ts';
 
 function spanOf(
   attributes: AttributesLike,

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
-import { type Config, ConfigError, readConfig } from '../exporter/node/config.ts';
+import { type Config, ConfigError, readConfig } from '../exporter/node/config/config.ts';
 import { GOVERNED_MARKERS, isGoverned } from '../semconv/index.ts';
 
 const read = (path: string): string => readFileSync(join(import.meta.dirname, '..', path), 'utf8');

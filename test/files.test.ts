@@ -10,7 +10,7 @@ import {
   makeDurableDirectory,
   nodeFiles,
   replaceFile,
-} from '../exporter/node/files.ts';
+} from '../exporter/node/system/files.ts';
 import { LOSSES, MemoryDisk, openFaultyFiles } from './support/faulty-files.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'sealspan-files-'));

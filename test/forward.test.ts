@@ -9,9 +9,9 @@ import {
   type ForwarderConfig,
   type ForwardReport,
   openForwarder,
-  type StoredRecord,
-} from '../exporter/node/forward.ts';
-import { type OtlpClient, openOtlpClient } from '../exporter/node/otlp-client.ts';
+} from '../exporter/node/forward/forward.ts';
+import { type OtlpClient, openOtlpClient } from '../exporter/node/otlp/otlp-client.ts';
+import type { StoredRecord } from '../exporter/node/storage/record.ts';
 import {
   type Answer,
   decodeOtlp,

@@ -8,9 +8,9 @@ import {
   grpcCodeOf,
   httpCodeOf,
   type Refused,
-} from '../exporter/node/gateway-answer.ts';
-import type { Answer } from '../exporter/node/gateway-intake.ts';
-import { judgeGrpcError, judgeHttpAnswer } from '../exporter/node/otlp-answer.ts';
+} from '../exporter/node/gateway/gateway-answer.ts';
+import type { Answer } from '../exporter/node/gateway/gateway-intake.ts';
+import { judgeGrpcError, judgeHttpAnswer } from '../exporter/node/otlp/otlp-answer.ts';
 import { decodeOtlp } from './support/otlp-backend.ts';
 
 const later: Answer = { status: 'later', cause: 'full', message: 'come again' };

@@ -6,8 +6,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { openClients } from '../exporter/node/gateway-clients.ts';
-import type { ClientSettings } from '../exporter/node/gateway-config.ts';
+import type { ClientSettings } from '../exporter/node/config/gateway-config.ts';
+import { openClients } from '../exporter/node/gateway/gateway-clients.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'sealspan-'));
 afterAll(() => rmSync(dir, { recursive: true }));

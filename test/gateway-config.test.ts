@@ -5,8 +5,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { ConfigError, readConfig } from '../exporter/node/config.ts';
-import { type GatewayInput, gatewaySchema, parseListen } from '../exporter/node/gateway-config.ts';
+import { ConfigError, readConfig } from '../exporter/node/config/config.ts';
+import {
+  type GatewayInput,
+  gatewaySchema,
+  parseListen,
+} from '../exporter/node/config/gateway-config.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'sealspan-'));
 afterAll(() => rmSync(dir, { recursive: true }));

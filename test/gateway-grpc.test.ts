@@ -8,11 +8,11 @@ import type { ClientHttp2Session } from 'node:http2';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { type ChannelCredentials, Client, credentials, Metadata } from '@grpc/grpc-js';
 import { afterEach, describe, expect, test } from 'vitest';
-import type { GatewayInput } from '../exporter/node/gateway-config.ts';
-import { type Listening, openGrpc } from '../exporter/node/gateway-grpc.ts';
-import type { IntakeOptions } from '../exporter/node/gateway-intake.ts';
-import type { ServerTlsFiles } from '../exporter/node/gateway-tls.ts';
-import type { SealOutcome } from '../exporter/node/pending.ts';
+import type { SealOutcome } from '../exporter/node/capture/pending.ts';
+import type { GatewayInput } from '../exporter/node/config/gateway-config.ts';
+import { type Listening, openGrpc } from '../exporter/node/gateway/gateway-grpc.ts';
+import type { IntakeOptions } from '../exporter/node/gateway/gateway-intake.ts';
+import type { ServerTlsFiles } from '../exporter/node/gateway/gateway-tls.ts';
 import {
   fixedTls,
   framed,

@@ -4,7 +4,7 @@
 import { on } from 'node:events';
 import { Client, credentials } from '@grpc/grpc-js';
 import { afterEach, describe, expect, test } from 'vitest';
-import { openGrpc } from '../exporter/node/gateway-grpc.ts';
+import { openGrpc } from '../exporter/node/gateway/gateway-grpc.ts';
 import { openTestIntake } from './support/gateway.ts';
 
 const CHECK = '/grpc.health.v1.Health/Check';

@@ -8,11 +8,11 @@ import * as https from 'node:https';
 import { connect, type Socket } from 'node:net';
 import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from 'vitest';
-import type { GatewayInput } from '../exporter/node/gateway-config.ts';
-import { openHttp, type Probes } from '../exporter/node/gateway-http.ts';
-import type { IntakeOptions } from '../exporter/node/gateway-intake.ts';
-import type { ServerTlsFiles } from '../exporter/node/gateway-tls.ts';
-import type { SealOutcome } from '../exporter/node/pending.ts';
+import type { SealOutcome } from '../exporter/node/capture/pending.ts';
+import type { GatewayInput } from '../exporter/node/config/gateway-config.ts';
+import { openHttp, type Probes } from '../exporter/node/gateway/gateway-http.ts';
+import type { IntakeOptions } from '../exporter/node/gateway/gateway-intake.ts';
+import type { ServerTlsFiles } from '../exporter/node/gateway/gateway-tls.ts';
 import { fixedTls, openTestIntake, retrySecondsOf, tracesOf } from './support/gateway.ts';
 import { decodeOtlp, selfSignedCertificate } from './support/otlp-backend.ts';
 

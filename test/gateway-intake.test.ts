@@ -7,8 +7,12 @@ import { deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { encodeControl } from '../exporter/log/control.ts';
 import { REQUEST_ENTRY_COUNT_MAX } from '../exporter/log/limits.ts';
-import { type ContentPolicy, createContentPolicy } from '../exporter/node/content-policy.ts';
-import type { Clients } from '../exporter/node/gateway-clients.ts';
+import type { SealOutcome } from '../exporter/node/capture/pending.ts';
+import {
+  type ContentPolicy,
+  createContentPolicy,
+} from '../exporter/node/gateway/content-policy.ts';
+import type { Clients } from '../exporter/node/gateway/gateway-clients.ts';
 import {
   type Answer,
   Arrival,
@@ -18,9 +22,8 @@ import {
   type IntakeOptions,
   type Refusal,
   type WholeRequest,
-} from '../exporter/node/gateway-intake.ts';
-import type { GatewayMetrics } from '../exporter/node/gateway-metrics.ts';
-import type { SealOutcome } from '../exporter/node/pending.ts';
+} from '../exporter/node/gateway/gateway-intake.ts';
+import type { GatewayMetrics } from '../exporter/node/gateway/gateway-metrics.ts';
 import { decodeOtlp, encodeOtlp } from './support/otlp-backend.ts';
 
 const SEALED: SealOutcome = { status: 'sealed', origin: 'a', recordIndex: 1, firstEntry: 0 };

@@ -9,7 +9,7 @@ import {
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics';
 import { afterEach, describe, expect, test } from 'vitest';
-import { type Gauges, openGatewayMetrics } from '../exporter/node/gateway-metrics.ts';
+import { type Gauges, openGatewayMetrics } from '../exporter/node/gateway/gateway-metrics.ts';
 import { parsePrometheus } from './support/prometheus.ts';
 
 afterEach(() => metrics.disable());

@@ -8,9 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client, credentials } from '@grpc/grpc-js';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { openGrpc } from '../exporter/node/gateway-grpc.ts';
-import { openHttp } from '../exporter/node/gateway-http.ts';
-import { type GatewayTls, openTls } from '../exporter/node/gateway-tls.ts';
+import { openGrpc } from '../exporter/node/gateway/gateway-grpc.ts';
+import { openHttp } from '../exporter/node/gateway/gateway-http.ts';
+import { type GatewayTls, openTls } from '../exporter/node/gateway/gateway-tls.ts';
 import { openTestIntake, TRACES_METHOD, tracesOf } from './support/gateway.ts';
 import { selfSignedCertificate } from './support/otlp-backend.ts';
 

@@ -28,7 +28,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { runShow } from '../exporter/cli/show.ts';
 import type { Terminal } from '../exporter/cli/terminal.ts';
 import { encodeControl, type RefusedEvent } from '../exporter/log/control.ts';
-import { type ConfigInput, readConfig } from '../exporter/node/config.ts';
+import { type ConfigInput, readConfig } from '../exporter/node/config/config.ts';
 import { type Gateway, openGateway } from '../exporter/node/gateway.ts';
 import { framed, openSession, rawGrpcCall } from './support/gateway.ts';
 import { post, readLog, spanWith, text } from './support/gateway-log.ts';

@@ -7,9 +7,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { BroadcastChannel, Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { WriterCounters } from '../exporter/log/control.ts';
-import { offeredSealing, offerSealing } from '../exporter/node/handover.ts';
-import { boundedOpen, highestNumber, Members, sumCounters } from '../exporter/node/members.ts';
-import type { FromSealer, Meeting, ToSealer } from '../exporter/node/protocol.ts';
+import { offeredSealing, offerSealing } from '../exporter/node/sealing/handover.ts';
+import {
+  boundedOpen,
+  highestNumber,
+  Members,
+  sumCounters,
+} from '../exporter/node/sealing/members.ts';
+import type { FromSealer, Meeting, ToSealer } from '../exporter/node/sealing/protocol.ts';
 import type { Order } from './support/joined-thread.ts';
 
 const STATE = {

@@ -2,7 +2,6 @@
 // Goal: a hold that was asked for is sealed and carried out, whatever fails or crashes in between, and until then nothing
 // is removed. Method: requests on a disk in memory, a seal and a store that fail when told to, crashes at each operation.
 import { describe, expect, test } from 'vitest';
-import type { Files } from '../exporter/node/files.ts';
 import {
   type HoldEvent,
   type HoldRequest,
@@ -10,7 +9,8 @@ import {
   holdsIn,
   pendingHolds,
   requestHold,
-} from '../exporter/node/holds.ts';
+} from '../exporter/node/archive/holds.ts';
+import type { Files } from '../exporter/node/system/files.ts';
 import { LOSSES, openFaultyFiles } from './support/faulty-files.ts';
 import { DIR, emptyDisk } from './support/small-log.ts';
 

@@ -13,15 +13,15 @@ import type { RecordHeader } from '../exporter/log/header.ts';
 import { NUMBER_RANGE_COUNT_MAX } from '../exporter/log/limits.ts';
 import type { VerifiedRecord } from '../exporter/log/record.ts';
 import { verifyLog } from '../exporter/log/verify.ts';
+import { nodePrimitives } from '../exporter/node/system/keys.ts';
 import {
   INSTANCE_LISTED_COUNT,
   type InstanceReport,
   Instances,
   SENDER_COUNT_MAX,
   type TimeRange,
-} from '../exporter/node/instances.ts';
-import { nodePrimitives } from '../exporter/node/keys.ts';
-import { tallyOf } from '../exporter/node/tally.ts';
+} from '../exporter/node/verifying/instances.ts';
+import { tallyOf } from '../exporter/node/verifying/tally.ts';
 import {
   beat,
   INSTANCE_VECTOR_DIRECTORY,
@@ -115,7 +115,10 @@ describe('the vectors', () => {
 
   test('have every finding there is on the page, and no other', () => {
     const onPage = [...PAGE.matchAll(/`(source\.[a-z-]+)`/g)].map(([, code]) => code);
-    const source = readFileSync(join(import.meta.dirname, '../exporter/node/instances.ts'), 'utf8');
+    const source = readFileSync(
+      join(import.meta.dirname, '../exporter/node/verifying/instances.ts'),
+      'utf8',
+    );
     const inCode = [...source.matchAll(/'(source\.[a-z-]+)'/g)].map(([, code]) => code);
     expect([...new Set(onPage)].sort()).toEqual([...new Set(inCode)].sort());
     // Of `source.unfollowed` no log is small: below.

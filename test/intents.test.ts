@@ -7,7 +7,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { type Files, nodeFiles } from '../exporter/node/files.ts';
 import {
   beginJournal,
   IntentJournal,
@@ -15,7 +14,8 @@ import {
   type JournalOptions,
   readIntents,
   removeJournals,
-} from '../exporter/node/intents.ts';
+} from '../exporter/node/storage/intents.ts';
+import { type Files, nodeFiles } from '../exporter/node/system/files.ts';
 import { FAULT_KINDS, MemoryDisk, openFaultyFiles } from './support/faulty-files.ts';
 
 const DIR = '/log';

@@ -4,14 +4,14 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { ControlEvent, InterruptedEvent } from '../exporter/log/control.ts';
+import { endOfRun, interruptedEvent } from '../exporter/node/sealing/interrupted.ts';
 import {
   beginJournal,
   IntentJournal,
   type IntentRecord,
   removeJournals,
-} from '../exporter/node/intents.ts';
-import { endOfRun, interruptedEvent } from '../exporter/node/interrupted.ts';
-import type { LogWriter } from '../exporter/node/log-writer.ts';
+} from '../exporter/node/storage/intents.ts';
+import type { LogWriter } from '../exporter/node/storage/log-writer.ts';
 import { type MemoryDisk, openFaultyFiles } from './support/faulty-files.ts';
 import {
   codesOf,

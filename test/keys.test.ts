@@ -26,7 +26,7 @@ import {
   readSecret,
   sha256,
   writeSecret,
-} from '../exporter/node/keys.ts';
+} from '../exporter/node/system/keys.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'sealspan-keys-'));
 afterAll(() => rmSync(home, { recursive: true }));

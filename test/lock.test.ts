@@ -9,12 +9,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Worker } from 'node:worker_threads';
 import { afterAll, describe, expect, test } from 'vitest';
-import { takeLock } from '../exporter/node/lock.ts';
+import { takeLock } from '../exporter/node/system/lock.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'sealspan-lock-'));
 afterAll(() => rmSync(home, { recursive: true }));
 
-const MODULE = new URL('../exporter/node/lock.ts', import.meta.url).href;
+const MODULE = new URL('../exporter/node/system/lock.ts', import.meta.url).href;
 
 /** Takes the lock of `dir`, says how that went, and holds it until its end. */
 const HOLDER = (dir: string): string => `

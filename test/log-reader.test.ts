@@ -19,8 +19,6 @@ import { NOTE_BYTE_LENGTH_MAX, SEGMENT_BYTE_LENGTH_MAX } from '../exporter/log/l
 import { leafHash, rootOf } from '../exporter/log/merkle.ts';
 import { parseCheckpoint } from '../exporter/log/note.ts';
 import type { NamedBytes } from '../exporter/log/verify.ts';
-import { nodeFiles } from '../exporter/node/files.ts';
-import { sha256 } from '../exporter/node/keys.ts';
 import {
   finishedSegments,
   firstOrigin,
@@ -29,8 +27,10 @@ import {
   readCheckpointFiles,
   readSegmentFiles,
   readTextFile,
-} from '../exporter/node/log-reader.ts';
-import type { LogWriter } from '../exporter/node/log-writer.ts';
+} from '../exporter/node/storage/log-reader.ts';
+import type { LogWriter } from '../exporter/node/storage/log-writer.ts';
+import { nodeFiles } from '../exporter/node/system/files.ts';
+import { sha256 } from '../exporter/node/system/keys.ts';
 import {
   COLLECTOR,
   codesOf,

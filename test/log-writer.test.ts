@@ -9,13 +9,13 @@ import { encodeHeader, headerEnd, parseHeader } from '../exporter/log/header.ts'
 import { leafHash, rootOf, Tree } from '../exporter/log/merkle.ts';
 import { encodeCheckpointText, type Head } from '../exporter/log/note.ts';
 import { readFrames } from '../exporter/log/segment.ts';
-import type { Files } from '../exporter/node/files.ts';
-import { sha256 } from '../exporter/node/keys.ts';
-import { DamagedLogError } from '../exporter/node/log-writer.ts';
-import { encodeRecord } from '../exporter/node/record.ts';
-import { readSegmentCheckpoint } from '../exporter/node/segment-checkpoints.ts';
-import { encodeSigning } from '../exporter/node/signed-head.ts';
-import { Tail } from '../exporter/node/tail.ts';
+import { DamagedLogError } from '../exporter/node/storage/log-writer.ts';
+import { encodeRecord } from '../exporter/node/storage/record.ts';
+import { readSegmentCheckpoint } from '../exporter/node/storage/segment-checkpoints.ts';
+import { encodeSigning } from '../exporter/node/storage/signed-head.ts';
+import { Tail } from '../exporter/node/storage/tail.ts';
+import type { Files } from '../exporter/node/system/files.ts';
+import { sha256 } from '../exporter/node/system/keys.ts';
 import { LOSSES, type MemoryDisk, openFaultyFiles } from './support/faulty-files.ts';
 import {
   COLLECTOR,

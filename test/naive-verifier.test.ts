@@ -12,10 +12,10 @@ import { parseVerifier } from '../exporter/log/note.ts';
 import type { Report } from '../exporter/log/report.ts';
 import { parseSegmentName } from '../exporter/log/segment.ts';
 import { type LogToVerify, verifyLog } from '../exporter/log/verify.ts';
-import { nodeFiles } from '../exporter/node/files.ts';
-import { nodePrimitives, sha256 } from '../exporter/node/keys.ts';
-import { readCheckpointFiles, readSegmentFiles } from '../exporter/node/log-reader.ts';
-import { parsePruned, readPruned } from '../exporter/node/prune.ts';
+import { readCheckpointFiles, readSegmentFiles } from '../exporter/node/storage/log-reader.ts';
+import { parsePruned, readPruned } from '../exporter/node/storage/prune.ts';
+import { nodeFiles } from '../exporter/node/system/files.ts';
+import { nodePrimitives, sha256 } from '../exporter/node/system/keys.ts';
 import {
   type Draft,
   encodeVector,

@@ -3,7 +3,7 @@
 // protobufjs; the bound is set low and met on purpose.
 import { expect, test } from 'vitest';
 import { splitRequest } from '../exporter/log/entries.ts';
-import { markOf, NumberedSpans } from '../exporter/node/numbered-spans.ts';
+import { markOf, NumberedSpans } from '../exporter/node/verifying/numbered-spans.ts';
 import { encodeOtlp } from './support/otlp-backend.ts';
 
 function markOfId(spanId: string): number {

@@ -7,8 +7,8 @@ import {
   judgeAccepted,
   judgeGrpcError,
   judgeHttpAnswer,
-  shownText,
-} from '../exporter/node/otlp-answer.ts';
+} from '../exporter/node/otlp/otlp-answer.ts';
+import { shownText } from '../exporter/node/system/cause.ts';
 import { encodeOtlp, encodeRpcStatus } from './support/otlp-backend.ts';
 
 const RETRY_INFO = 'type.googleapis.com/google.rpc.RetryInfo';

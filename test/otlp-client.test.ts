@@ -5,8 +5,8 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { type OtlpClient, openOtlpClient } from '../exporter/node/otlp-client.ts';
-import type { OtlpClientConfig } from '../exporter/node/otlp-config.ts';
+import { type OtlpClient, openOtlpClient } from '../exporter/node/otlp/otlp-client.ts';
+import type { OtlpClientConfig } from '../exporter/node/otlp/otlp-config.ts';
 import {
   type Answer,
   type BackendOptions,

@@ -2,8 +2,11 @@
 // Goal: the standard variables mean here what the OTLP exporter specification says, and misuse is named before
 // anything is sent, without a credential in the message. Method: tables.
 import { describe, expect, test } from 'vitest';
-import { openOtlpClient } from '../exporter/node/otlp-client.ts';
-import { type OtlpClientConfig, otlpClientConfigFromEnv } from '../exporter/node/otlp-config.ts';
+import { openOtlpClient } from '../exporter/node/otlp/otlp-client.ts';
+import {
+  type OtlpClientConfig,
+  otlpClientConfigFromEnv,
+} from '../exporter/node/otlp/otlp-config.ts';
 
 const DEFAULTS: OtlpClientConfig = {
   protocol: 'http/protobuf',

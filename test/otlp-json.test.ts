@@ -12,7 +12,7 @@ import {
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { splitRequest } from '../exporter/log/entries.ts';
-import { OtlpJsonError, transcodeJson } from '../exporter/node/otlp-json.ts';
+import { OtlpJsonError, transcodeJson } from '../exporter/node/otlp/otlp-json.ts';
 import { decodeOtlp, encodeOtlp } from './support/otlp-backend.ts';
 
 const utf8 = (text: string): Uint8Array => Buffer.from(text);

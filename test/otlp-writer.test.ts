@@ -15,8 +15,8 @@ import {
   SPAN_BYTE_LENGTH_MAX,
   VALUE_CONTAINER_COUNT_MAX,
   VALUE_DEPTH_MAX,
-} from '../exporter/node/otlp-writer.ts';
-import type { ReadableSpanLike, SpanContextLike } from '../exporter/node/sdk-shapes.ts';
+} from '../exporter/node/otlp/otlp-writer.ts';
+import type { ReadableSpanLike, SpanContextLike } from '../exporter/node/otlp/sdk-shapes.ts';
 import { spansOfTraces } from './support/otlp-proto.ts';
 
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c';

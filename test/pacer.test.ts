@@ -2,7 +2,7 @@
 // Goal: delays grow to a bound, what the other side asks for is kept to, and no wake-up is lost. Method: a table, and
 // waits that would outlast the test if they were not ended.
 import { describe, expect, test } from 'vitest';
-import { openPacer, retryDelayMs } from '../exporter/node/pacer.ts';
+import { openPacer, retryDelayMs } from '../exporter/node/system/pacer.ts';
 
 const FOREVER = { initialMs: 1e9, maxMs: 1e9 };
 

@@ -12,8 +12,8 @@ import {
   type PendingOptions,
   PendingSpans,
   type SealOutcome,
-} from '../exporter/node/pending.ts';
-import type { ReadableSpanLike, ResourceLike } from '../exporter/node/sdk-shapes.ts';
+} from '../exporter/node/capture/pending.ts';
+import type { ReadableSpanLike, ResourceLike } from '../exporter/node/otlp/sdk-shapes.ts';
 import { MEMORY_ORIGIN, type MemorySealer, openMemorySealer } from './support/memory-sealer.ts';
 
 const NEVER_MS = 1_000_000;

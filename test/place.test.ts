@@ -7,13 +7,17 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ReceiptEvent } from '../exporter/log/control.ts';
 import { parseCheckpoint, parseVerifier } from '../exporter/log/note.ts';
-import { S3Archive } from '../exporter/node/archive-s3.ts';
-import { findArchivedLogs, verifyArchivedLog } from '../exporter/node/archive-verify.ts';
-import { checkpointKey } from '../exporter/node/archiver.ts';
+import { S3Archive } from '../exporter/node/archive/archive-s3.ts';
+import { findArchivedLogs, verifyArchivedLog } from '../exporter/node/archive/archive-verify.ts';
+import { checkpointKey } from '../exporter/node/archive/archiver.ts';
 import { openAuditWith } from '../exporter/node/audit.ts';
-import { type ConfigInput, readConfig } from '../exporter/node/config.ts';
-import { sha256 } from '../exporter/node/keys.ts';
-import { compareWithArchive, newestArchived, sealedEvents } from '../exporter/node/place.ts';
+import { type ConfigInput, readConfig } from '../exporter/node/config/config.ts';
+import {
+  compareWithArchive,
+  newestArchived,
+  sealedEvents,
+} from '../exporter/node/sealing/place.ts';
+import { sha256 } from '../exporter/node/system/keys.ts';
 import { readLog, startAudited } from './support/audited-process.ts';
 import { BUCKET, FakeS3 } from './support/fake-s3.ts';
 

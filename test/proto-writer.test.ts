@@ -4,7 +4,7 @@
 import fc from 'fast-check';
 import protobuf from 'protobufjs';
 import { describe, expect, test } from 'vitest';
-import { ProtoWriter } from '../exporter/node/proto-writer.ts';
+import { ProtoWriter } from '../exporter/node/otlp/proto-writer.ts';
 
 function written(write: (writer: ProtoWriter) => void): string {
   const writer = new ProtoWriter();

@@ -5,9 +5,7 @@
 import { describe, expect, test } from 'vitest';
 import { equalBytes } from '../exporter/log/bytes.ts';
 import { parseSegmentName } from '../exporter/log/segment.ts';
-import type { Files } from '../exporter/node/files.ts';
-import { sha256 } from '../exporter/node/keys.ts';
-import { DamagedLogError } from '../exporter/node/log-writer.ts';
+import { DamagedLogError } from '../exporter/node/storage/log-writer.ts';
 import {
   type ArchivedSegment,
   encodePruned,
@@ -16,8 +14,10 @@ import {
   parsePruned,
   pruneSegments,
   readPruned,
-} from '../exporter/node/prune.ts';
-import { DAY_MS } from '../exporter/node/retention.ts';
+} from '../exporter/node/storage/prune.ts';
+import { DAY_MS } from '../exporter/node/storage/retention.ts';
+import type { Files } from '../exporter/node/system/files.ts';
+import { sha256 } from '../exporter/node/system/keys.ts';
 import { LOSSES, type MemoryDisk, openFaultyFiles } from './support/faulty-files.ts';
 import {
   COUNTERS,

@@ -93,7 +93,7 @@ describe('its size and its links', () => {
 });
 
 describe('its tables', () => {
-  const source = readFileSync(join(ROOT, 'exporter/node/config.ts'), 'utf8');
+  const source = readFileSync(join(ROOT, 'exporter/node/config/config.ts'), 'utf8');
 
   test('each setting has its row, and each row is a setting', () => {
     const named = rowsOf('Configuration').map(([setting]) => setting?.replaceAll('`', ''));

@@ -5,11 +5,11 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { nodeFiles } from '../exporter/node/files.ts';
-import type { StoredRecord } from '../exporter/node/forward.ts';
-import { openLogFollower } from '../exporter/node/log-reader.ts';
-import type { LogWriter } from '../exporter/node/log-writer.ts';
-import { RecentRecords } from '../exporter/node/recent.ts';
+import { openLogFollower } from '../exporter/node/storage/log-reader.ts';
+import type { LogWriter } from '../exporter/node/storage/log-writer.ts';
+import { RecentRecords } from '../exporter/node/storage/recent.ts';
+import type { StoredRecord } from '../exporter/node/storage/record.ts';
+import { nodeFiles } from '../exporter/node/system/files.ts';
 import { openFaultyFiles } from './support/faulty-files.ts';
 import {
   COLLECTOR,

@@ -21,7 +21,7 @@ import type { Terminal } from '../exporter/cli/terminal.ts';
 import { encodeBase64 } from '../exporter/log/bytes.ts';
 import { splitRequest } from '../exporter/log/entries.ts';
 import { leafHash } from '../exporter/log/merkle.ts';
-import { sha256 } from '../exporter/node/keys.ts';
+import { sha256 } from '../exporter/node/system/keys.ts';
 import { timeOf } from '../scripts/instance-vectors.ts';
 import {
   closedAt,

@@ -8,8 +8,8 @@ import { encodeHeader, type RecordSource, WRITER_SOURCE } from '../exporter/log/
 import { leafHash, NO_LINK, rootOf } from '../exporter/log/merkle.ts';
 import { readFrame } from '../exporter/log/segment.ts';
 import { checkStoredFrame } from '../exporter/log/stored.ts';
-import { nodePrimitives, sha256 } from '../exporter/node/keys.ts';
-import { encodeRecord, equalSources } from '../exporter/node/record.ts';
+import { encodeRecord, equalSources } from '../exporter/node/storage/record.ts';
+import { nodePrimitives, sha256 } from '../exporter/node/system/keys.ts';
 import { IN_PROCESS, spanEntries } from './support/small-log.ts';
 
 const PLACE = {

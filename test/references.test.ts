@@ -6,12 +6,12 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { itemOf, splitPayload, splitRequest } from '../exporter/log/entries.ts';
-import { ProtoWriter } from '../exporter/node/proto-writer.ts';
+import { ProtoWriter } from '../exporter/node/otlp/proto-writer.ts';
 import {
   type ReferenceContext,
   type ReferencedEntries,
   writeReferenced,
-} from '../exporter/node/references.ts';
+} from '../exporter/node/otlp/references.ts';
 import { decodeOtlp, encodeOtlp } from './support/otlp-backend.ts';
 
 const ORIGIN = 'example.org/audit/checkout-7';

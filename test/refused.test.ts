@@ -2,7 +2,11 @@
 // Goal: what was refused is summed by source, principal and cause, in bounded memory. Method: events as a log has them.
 import { expect, test } from 'vitest';
 import type { RefusedEvent } from '../exporter/log/control.ts';
-import { REFUSED_KIND_COUNT_MAX, type Refused, RefusedCounts } from '../exporter/node/refused.ts';
+import {
+  REFUSED_KIND_COUNT_MAX,
+  type Refused,
+  RefusedCounts,
+} from '../exporter/node/verifying/refused.ts';
 
 const EVENT: RefusedEvent = { name: 'refused', count: 1, cause: 'otlp.tag', source: 'direct' };
 

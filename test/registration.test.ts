@@ -3,7 +3,7 @@
 // real API, in the copies 1.9 and 1.10 that the SDK lines bring, over one slot that is emptied between the tests.
 import type { TracerProvider } from '@opentelemetry/api';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type Registration, watchRegistration } from '../exporter/node/registration.ts';
+import { type Registration, watchRegistration } from '../exporter/node/capture/registration.ts';
 import { SDK_LINES, type SdkLine } from './support/sdk-lines.ts';
 
 const SLOT = Symbol.for('opentelemetry.js.api.1');

@@ -8,12 +8,12 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { splitRequest } from '../exporter/log/entries.ts';
 import { sequenceOf } from '../exporter/log/numbers.ts';
 import type { VerifiedRecord } from '../exporter/log/record.ts';
-import { claimsOf } from '../exporter/node/beats.ts';
-import { type InstanceReport, Instances } from '../exporter/node/instances.ts';
-import { encodeTracesCounted } from '../exporter/node/otlp-writer.ts';
+import { encodeTracesCounted } from '../exporter/node/otlp/otlp-writer.ts';
+import type { ReadableSpanLike } from '../exporter/node/otlp/sdk-shapes.ts';
 import { openRemote, type Remote } from '../exporter/node/remote.ts';
-import type { ReadableSpanLike } from '../exporter/node/sdk-shapes.ts';
-import { tallyOf } from '../exporter/node/tally.ts';
+import { claimsOf } from '../exporter/node/verifying/beats.ts';
+import { type InstanceReport, Instances } from '../exporter/node/verifying/instances.ts';
+import { tallyOf } from '../exporter/node/verifying/tally.ts';
 import { GATEWAY, START_MS } from '../scripts/vectors.ts';
 import {
   type InMemoryExporter,

@@ -11,7 +11,7 @@ import {
   RETENTION_CLASSES,
   receiptText,
   weaknessOf,
-} from '../exporter/node/retention.ts';
+} from '../exporter/node/storage/retention.ts';
 
 const NOW = Date.parse('2026-11-23T12:00:00.000Z');
 const LOCK: ObjectLock = { mode: 'COMPLIANCE', retainUntilMs: NOW + 184 * DAY_MS };

@@ -13,7 +13,7 @@ import {
   type SamplerLike,
   type SpanExporterLike,
   type SpanProcessorLike,
-} from '../exporter/node/sdk-shapes.ts';
+} from '../exporter/node/otlp/sdk-shapes.ts';
 import type * as sdk1 from './apps/otel-1/node_modules/@opentelemetry/sdk-trace-base/build/src/index.js';
 import type * as sdk2 from './apps/otel-2/node_modules/@opentelemetry/sdk-trace-base/build/src/index-shim.js';
 

@@ -3,7 +3,7 @@
 // real writer on a disk in memory, added one by one, twice, and of another run.
 import { describe, expect, test } from 'vitest';
 import type { GapEvent } from '../exporter/log/control.ts';
-import { keepPrunedNumbers, readPrunedNumbers } from '../exporter/node/sealed-numbers.ts';
+import { keepPrunedNumbers, readPrunedNumbers } from '../exporter/node/storage/sealed-numbers.ts';
 import type { MemoryDisk } from './support/faulty-files.ts';
 import {
   COLLECTOR,

@@ -9,15 +9,15 @@ import type {
   WriterCounters,
 } from '../exporter/log/control.ts';
 import { splitRequest } from '../exporter/log/entries.ts';
-import { sha256 } from '../exporter/node/keys.ts';
-import { DamagedLogError } from '../exporter/node/log-writer.ts';
-import type { SealOutcome } from '../exporter/node/pending.ts';
+import type { SealOutcome } from '../exporter/node/capture/pending.ts';
 import {
   Sealer,
   type SealerOptions,
   type SealerReport,
   type SealRequest,
-} from '../exporter/node/sealer.ts';
+} from '../exporter/node/sealing/sealer.ts';
+import { DamagedLogError } from '../exporter/node/storage/log-writer.ts';
+import { sha256 } from '../exporter/node/system/keys.ts';
 import {
   FAULT_KINDS,
   type FaultyFiles,

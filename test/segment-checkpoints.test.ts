@@ -7,7 +7,7 @@ import {
   keepSegmentCheckpoint,
   readSegmentCheckpoint,
   removeSegmentCheckpoints,
-} from '../exporter/node/segment-checkpoints.ts';
+} from '../exporter/node/storage/segment-checkpoints.ts';
 import { DIR, emptyDisk } from './support/small-log.ts';
 
 const noteOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));

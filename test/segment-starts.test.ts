@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Goal: of each run and day there is a segment that an archive can begin at. Method: a disk in memory and the real writer.
 import { describe, expect, test } from 'vitest';
-import { parsePruned } from '../exporter/node/prune.ts';
-import { DAY_MS } from '../exporter/node/retention.ts';
+import { parsePruned } from '../exporter/node/storage/prune.ts';
+import { DAY_MS } from '../exporter/node/storage/retention.ts';
 import {
   DailyStarts,
   readSegmentStart,
   removeSegmentStarts,
-} from '../exporter/node/segment-starts.ts';
+} from '../exporter/node/storage/segment-starts.ts';
 import {
   DIR,
   emptyDisk,

@@ -3,8 +3,8 @@
 // in memory; what a writer makes of it, test/log-writer.test.ts shows.
 import { expect, test } from 'vitest';
 import { leafHash } from '../exporter/log/merkle.ts';
-import { sha256 } from '../exporter/node/keys.ts';
-import { Tail } from '../exporter/node/tail.ts';
+import { Tail } from '../exporter/node/storage/tail.ts';
+import { sha256 } from '../exporter/node/system/keys.ts';
 import { DIR, emptyDisk, openSigner } from './support/small-log.ts';
 
 const signer = openSigner();

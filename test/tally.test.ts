@@ -6,8 +6,8 @@ import { splitRequest } from '../exporter/log/entries.ts';
 import type { RecordHeader } from '../exporter/log/header.ts';
 import { NO_LINK } from '../exporter/log/merkle.ts';
 import { type Frame, readFrame } from '../exporter/log/segment.ts';
-import { encodeRecord } from '../exporter/node/record.ts';
-import { tallyRecord } from '../exporter/node/tally.ts';
+import { encodeRecord } from '../exporter/node/storage/record.ts';
+import { tallyRecord } from '../exporter/node/verifying/tally.ts';
 import { encodeOtlp } from './support/otlp-backend.ts';
 import { COLLECTOR, IN_PROCESS } from './support/small-log.ts';
 

@@ -5,7 +5,6 @@ import { mkdtempSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { nodeFiles } from '../exporter/node/files.ts';
 import {
   findInRun,
   mergeRuns,
@@ -13,7 +12,8 @@ import {
   type TraceRun,
   traceKey,
   writeRun,
-} from '../exporter/node/trace-runs.ts';
+} from '../exporter/node/storage/trace-runs.ts';
+import { nodeFiles } from '../exporter/node/system/files.ts';
 import { randomOf } from './support/random.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'sealspan-runs-'));

@@ -16,9 +16,9 @@ import {
   verifyConsistency,
   verifyInclusion,
 } from '../exporter/log/merkle.ts';
-import { nodeFiles } from '../exporter/node/files.ts';
-import { sha256 } from '../exporter/node/keys.ts';
-import { nodeCount, TreeFile } from '../exporter/node/tree-file.ts';
+import { nodeCount, TreeFile } from '../exporter/node/storage/tree-file.ts';
+import { nodeFiles } from '../exporter/node/system/files.ts';
+import { sha256 } from '../exporter/node/system/keys.ts';
 
 const SIZE = 37;
 const leaves: readonly Hash[] = Array.from({ length: SIZE }, (_, index) =>

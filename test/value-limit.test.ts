@@ -4,11 +4,11 @@
 import { expect, test } from 'vitest';
 import { splitRequest } from '../exporter/log/entries.ts';
 import type { VerifiedRecord } from '../exporter/log/record.ts';
-import { createCapture } from '../exporter/node/capture.ts';
-import { DroppedCounts } from '../exporter/node/dropped.ts';
-import { encodeTracesCounted } from '../exporter/node/otlp-writer.ts';
-import type { LiveSpanLike } from '../exporter/node/sdk-shapes.ts';
-import { markValueLimit } from '../exporter/node/value-limit.ts';
+import { createCapture } from '../exporter/node/capture/capture.ts';
+import { markValueLimit } from '../exporter/node/capture/value-limit.ts';
+import { encodeTracesCounted } from '../exporter/node/otlp/otlp-writer.ts';
+import type { LiveSpanLike } from '../exporter/node/otlp/sdk-shapes.ts';
+import { DroppedCounts } from '../exporter/node/verifying/dropped.ts';
 import { SDK_LINES } from './support/sdk-lines.ts';
 
 test.each(SDK_LINES)(

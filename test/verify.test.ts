@@ -12,7 +12,7 @@ import type { Primitives } from '../exporter/log/record.ts';
 import type { Report } from '../exporter/log/report.ts';
 import { readFrames, segmentName } from '../exporter/log/segment.ts';
 import type { NamedBytes } from '../exporter/log/verify.ts';
-import { nodePrimitives, type Signer, sha256 } from '../exporter/node/keys.ts';
+import { nodePrimitives, type Signer, sha256 } from '../exporter/node/system/keys.ts';
 import {
   COLLECTOR,
   COUNTERS,

@@ -2,7 +2,7 @@
 // Goal: the version that records name their writer by is that of the package. Method: both are read.
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { VERSION, WRITER } from '../exporter/node/version.ts';
+import { VERSION, WRITER } from '../exporter/node/system/version.ts';
 
 test('is the version of package.json', () => {
   const manifest: unknown = JSON.parse(

@@ -6,12 +6,12 @@ import { describe, expect, test } from 'vitest';
 import type { ControlEvent } from '../exporter/log/control.ts';
 import { leafHash, Tree } from '../exporter/log/merkle.ts';
 import { readFrames, segmentName } from '../exporter/log/segment.ts';
-import type { Files } from '../exporter/node/files.ts';
-import { sha256 } from '../exporter/node/keys.ts';
-import { DamagedLogError, type LogWriter } from '../exporter/node/log-writer.ts';
-import { encodePruned } from '../exporter/node/prune.ts';
-import { contentOf } from '../exporter/node/sealed-numbers.ts';
-import { type EventAt, Waypoint } from '../exporter/node/waypoint.ts';
+import { DamagedLogError, type LogWriter } from '../exporter/node/storage/log-writer.ts';
+import { encodePruned } from '../exporter/node/storage/prune.ts';
+import { contentOf } from '../exporter/node/storage/sealed-numbers.ts';
+import { type EventAt, Waypoint } from '../exporter/node/storage/waypoint.ts';
+import type { Files } from '../exporter/node/system/files.ts';
+import { sha256 } from '../exporter/node/system/keys.ts';
 import { LOSSES, type MemoryDisk, openFaultyFiles } from './support/faulty-files.ts';
 import {
   COUNTERS,

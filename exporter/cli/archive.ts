@@ -3,9 +3,9 @@
  * `sealspan archive test`: asks a bucket by doing whether it can hold an archive, and prints the policies to copy. What
  * it leaves in the bucket is small, and locked as long as records are.
  */
-import { archivePolicies } from '../node/archive-policies.ts';
-import { type ProbeResult, type ProbeStatus, probeArchive } from '../node/archive-probe.ts';
-import { ConfigError, readConfig } from '../node/config.ts';
+import { archivePolicies } from '../node/archive/archive-policies.ts';
+import { type ProbeResult, type ProbeStatus, probeArchive } from '../node/archive/archive-probe.ts';
+import { ConfigError, readConfig } from '../node/config/config.ts';
 import { shown, type Terminal } from './terminal.ts';
 
 const EXIT_MISSING = 1;

@@ -5,11 +5,11 @@
  */
 import { availableParallelism } from 'node:os';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import { ConfigError, readConfig } from '../node/config.ts';
-import type { TimeRange } from '../node/instances.ts';
-import { causeOf } from '../node/otlp-config.ts';
-import { MissingPackageError } from '../node/s3-store.ts';
-import { VERSION } from '../node/version.ts';
+import { MissingPackageError } from '../node/archive/s3-store.ts';
+import { ConfigError, readConfig } from '../node/config/config.ts';
+import { causeOf } from '../node/system/cause.ts';
+import { VERSION } from '../node/system/version.ts';
+import type { TimeRange } from '../node/verifying/instances.ts';
 import { runArchiveTest } from './archive.ts';
 import { type BackendReader, fileReader, jaegerReader, tempoReader } from './backend-reader.ts';
 import { parseTime } from './completeness.ts';

@@ -5,16 +5,16 @@
  */
 import { FINDING_COUNT_MAX } from '../log/limits.ts';
 import { type Assurance, VERDICT_OF, type Verdict } from '../log/report.ts';
-import { ARCHIVE_VERDICT_OF } from '../node/archive-report.ts';
-import { type Dropped, DroppedCounts } from '../node/dropped.ts';
+import { ARCHIVE_VERDICT_OF } from '../node/archive/archive-report.ts';
+import { type Dropped, DroppedCounts } from '../node/verifying/dropped.ts';
 import {
   type InstanceReport,
   Instances,
   type InstancesReport,
   type TimeRange,
-} from '../node/instances.ts';
-import { type Refused, RefusedCounts } from '../node/refused.ts';
-import type { TalliedRecord } from '../node/tally.ts';
+} from '../node/verifying/instances.ts';
+import { type Refused, RefusedCounts } from '../node/verifying/refused.ts';
+import type { TalliedRecord } from '../node/verifying/tally.ts';
 import { shown, type Terminal } from './terminal.ts';
 
 const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/;

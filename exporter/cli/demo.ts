@@ -21,7 +21,7 @@ import { fileURLToPath } from 'node:url';
 import { encodeBase64, equalBytes } from '../log/bytes.ts';
 import type { Report } from '../log/report.ts';
 import { readFrames } from '../log/segment.ts';
-import { ConfigError } from '../node/config.ts';
+import { ConfigError } from '../node/config/config.ts';
 import { type DemoBackend, type DemoProvider, startBackend, startProvider } from './demo-world.ts';
 import { runShow } from './show.ts';
 import { readSpan, type ShownSpan } from './span.ts';

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { type CoverageEvent, parseControl } from '../log/control.ts';
 import { splitPayload } from '../log/entries.ts';
 import { readFrames } from '../log/segment.ts';
-import { nodePrimitives } from '../node/keys.ts';
+import { nodePrimitives } from '../node/system/keys.ts';
 
 /** One thing that was looked at. */
 export interface Finding {

@@ -6,10 +6,10 @@
 import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { type Config, ConfigError, readConfig } from '../node/config.ts';
-import { readSecret } from '../node/keys.ts';
-import { openOtlpClient } from '../node/otlp-client.ts';
-import { causeOf } from '../node/otlp-config.ts';
+import { type Config, ConfigError, readConfig } from '../node/config/config.ts';
+import { openOtlpClient } from '../node/otlp/otlp-client.ts';
+import { causeOf } from '../node/system/cause.ts';
+import { readSecret } from '../node/system/keys.ts';
 import {
   type Finding,
   judgeLast,

@@ -3,7 +3,7 @@
  * `sealspan gateway`: runs the gateway until it is told to end, and ends it in order: what was acknowledged is sealed, the
  * log closed. Exit 0 after SIGTERM or SIGINT, 5 where sealing ended by itself.
  */
-import { readConfig } from '../node/config.ts';
+import { readConfig } from '../node/config/config.ts';
 import { openGateway } from '../node/gateway.ts';
 import { shown, type Terminal } from './terminal.ts';
 

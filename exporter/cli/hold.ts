@@ -5,10 +5,10 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConfigError } from '../node/config.ts';
-import { nodeFiles } from '../node/files.ts';
-import { type HoldRequest, holdsIn, pendingHolds, requestHold } from '../node/holds.ts';
-import { sealedEvents } from '../node/place.ts';
+import { type HoldRequest, holdsIn, pendingHolds, requestHold } from '../node/archive/holds.ts';
+import { ConfigError } from '../node/config/config.ts';
+import { sealedEvents } from '../node/sealing/place.ts';
+import { nodeFiles } from '../node/system/files.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { findLogsAloud, isLive, type LogPlace } from './verify.ts';
 

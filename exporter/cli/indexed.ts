@@ -10,11 +10,11 @@ import { LogError } from '../log/errors.ts';
 import { verifyConsistency, verifyInclusion } from '../log/merkle.ts';
 import { type Checkpoint, type Head, judgeNote, parseCheckpoint } from '../log/note.ts';
 import { type VerifiedRecord, verifyRecord } from '../log/record.ts';
-import { nodeFiles } from '../node/files.ts';
-import { nodePrimitives, sha256 } from '../node/keys.ts';
-import { isOfFiles, type LogIndex, openLogIndex } from '../node/log-index.ts';
-import { readNewestCheckpoint } from '../node/log-reader.ts';
-import { causeOf } from '../node/otlp-config.ts';
+import { isOfFiles, type LogIndex, openLogIndex } from '../node/storage/log-index.ts';
+import { readNewestCheckpoint } from '../node/storage/log-reader.ts';
+import { causeOf } from '../node/system/cause.ts';
+import { nodeFiles } from '../node/system/files.ts';
+import { nodePrimitives, sha256 } from '../node/system/keys.ts';
 import type { TrustFile } from './trust.ts';
 import { keyBeside } from './verify.ts';
 

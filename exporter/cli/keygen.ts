@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `sealspan keygen`: a signing key for one log, and the line that those who verify it need. */
 import { isOrigin } from '../log/header.ts';
-import { ConfigError } from '../node/config.ts';
-import { generateKeyPem, parseSigner, writeSecret } from '../node/keys.ts';
-import { causeOf } from '../node/otlp-config.ts';
+import { ConfigError } from '../node/config/config.ts';
+import { causeOf } from '../node/system/cause.ts';
+import { generateKeyPem, parseSigner, writeSecret } from '../node/system/keys.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface KeygenOptions {

@@ -6,8 +6,8 @@
 import { encodeBase64 } from '../log/bytes.ts';
 import type { VerifiedRecord } from '../log/record.ts';
 import type { Verdict } from '../log/report.ts';
-import { ConfigError } from '../node/config.ts';
-import type { TimeRange } from '../node/instances.ts';
+import { ConfigError } from '../node/config/config.ts';
+import type { TimeRange } from '../node/verifying/instances.ts';
 import { BackendError, type BackendReader, type BackendSpan } from './backend-reader.ts';
 import { readSpan } from './span.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';

@@ -5,11 +5,11 @@
  */
 
 import { encodeBase64 } from '../log/bytes.ts';
-import { type Archive, openDirectoryArchive } from '../node/archive.ts';
-import { S3Archive } from '../node/archive-s3.ts';
-import { type Config, ConfigError, readConfig } from '../node/config.ts';
-import { StartRefusal } from '../node/place.ts';
-import { openSuccessor, type Successor } from '../node/successor.ts';
+import { type Archive, openDirectoryArchive } from '../node/archive/archive.ts';
+import { S3Archive } from '../node/archive/archive-s3.ts';
+import { type Config, ConfigError, readConfig } from '../node/config/config.ts';
+import { StartRefusal } from '../node/sealing/place.ts';
+import { openSuccessor, type Successor } from '../node/sealing/successor.ts';
 import { shown, type Terminal } from './terminal.ts';
 
 export interface RecoverOptions {

@@ -9,13 +9,13 @@ import { z } from 'zod';
 import { decodeBase64, encodeBase64 } from '../log/bytes.ts';
 import { LogError } from '../log/errors.ts';
 import { type Head, parseVerifier, type Verifier } from '../log/note.ts';
-import type { WantedLock } from '../node/archive-locks.ts';
-import { ConfigError } from '../node/config.ts';
-import { nodeFiles, replaceFile } from '../node/files.ts';
-import { sha256 } from '../node/keys.ts';
-import { causeOf } from '../node/otlp-config.ts';
-import { RETENTION_DAYS_MAX } from '../node/retention.ts';
-import { parseYaml } from '../node/settings.ts';
+import type { WantedLock } from '../node/archive/archive-locks.ts';
+import { ConfigError } from '../node/config/config.ts';
+import { parseYaml } from '../node/config/settings.ts';
+import { RETENTION_DAYS_MAX } from '../node/storage/retention.ts';
+import { causeOf } from '../node/system/cause.ts';
+import { nodeFiles, replaceFile } from '../node/system/files.ts';
+import { sha256 } from '../node/system/keys.ts';
 
 export interface TrustedLog {
   readonly origin: string;

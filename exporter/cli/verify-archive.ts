@@ -4,14 +4,14 @@
  * to read: what the credentials may not see is named, and then not counted as checked.
  */
 import type { Verdict } from '../log/report.ts';
-import type { S3Place } from '../node/archive-config.ts';
-import { ARCHIVE_PREFIX, isBucketName } from '../node/archive-config.ts';
-import type { ArchiveReport } from '../node/archive-report.ts';
-import { findArchivedLogs, verifyArchivedLog } from '../node/archive-verify.ts';
-import { openCheckers } from '../node/checkers.ts';
-import { ConfigError } from '../node/config.ts';
-import type { TimeRange } from '../node/instances.ts';
-import { S3Store } from '../node/s3-store.ts';
+import type { ArchiveReport } from '../node/archive/archive-report.ts';
+import { findArchivedLogs, verifyArchivedLog } from '../node/archive/archive-verify.ts';
+import { S3Store } from '../node/archive/s3-store.ts';
+import type { S3Place } from '../node/config/archive-config.ts';
+import { ARCHIVE_PREFIX, isBucketName } from '../node/config/archive-config.ts';
+import { ConfigError } from '../node/config/config.ts';
+import { openCheckers } from '../node/verifying/checkers.ts';
+import type { TimeRange } from '../node/verifying/instances.ts';
 import { Completeness, type CompletenessAnswer } from './completeness.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile, WANTED_LOCK_DEFAULT } from './trust.ts';

@@ -12,21 +12,21 @@ import type { VerifiedRecord } from '../log/record.ts';
 import type { Report, Verdict } from '../log/report.ts';
 import type { Frame } from '../log/segment.ts';
 import { verifyLog, verifyLogBy } from '../log/verify.ts';
-import { beginAhead, type Checkers, giveBack, openCheckers } from '../node/checkers.ts';
-import { ConfigError } from '../node/config.ts';
-import { nodeFiles } from '../node/files.ts';
-import type { TimeRange } from '../node/instances.ts';
-import { nodePrimitives, sha256 } from '../node/keys.ts';
-import { takeLock } from '../node/lock.ts';
+import { ConfigError } from '../node/config/config.ts';
 import {
   firstOrigin,
   readCheckpointFiles,
   readSegmentFiles,
   readTextFile,
-} from '../node/log-reader.ts';
-import { causeOf } from '../node/otlp-config.ts';
-import { NOTHING_PRUNED, readPruned } from '../node/prune.ts';
-import type { TalliedRecord } from '../node/tally.ts';
+} from '../node/storage/log-reader.ts';
+import { NOTHING_PRUNED, readPruned } from '../node/storage/prune.ts';
+import { causeOf } from '../node/system/cause.ts';
+import { nodeFiles } from '../node/system/files.ts';
+import { nodePrimitives, sha256 } from '../node/system/keys.ts';
+import { takeLock } from '../node/system/lock.ts';
+import { beginAhead, type Checkers, giveBack, openCheckers } from '../node/verifying/checkers.ts';
+import type { TimeRange } from '../node/verifying/instances.ts';
+import type { TalliedRecord } from '../node/verifying/tally.ts';
 import { Completeness } from './completeness.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile, type TrustedLog, type TrustFile } from './trust.ts';

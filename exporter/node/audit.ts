@@ -7,15 +7,12 @@
 import { threadId } from 'node:worker_threads';
 import { ATTR_GEN_AI_REQUEST_MODEL } from '../../semconv/index.ts';
 import type { InterruptedEvent, WriterCounters } from '../log/control.ts';
-import { type Capture, type CaptureStats, createCapture, type Intent } from './capture.ts';
-import { type Config, ConfigError, type ConfigInput, readConfig } from './config.ts';
-import { nodeFiles } from './files.ts';
-import { JoinedSealing, offeredSealing, offerSealing } from './handover.ts';
-import { beginJournal, IntentJournal, type IntentRecord } from './intents.ts';
-import { interruptedEvent } from './interrupted.ts';
-import { boundedOpen } from './members.ts';
-import { causeOf } from './otlp-config.ts';
-import { TIMER_MS_MAX } from './pacer.ts';
+import { type Capture, type CaptureStats, createCapture, type Intent } from './capture/capture.ts';
+import { type Config, ConfigError, type ConfigInput, readConfig } from './config/config.ts';
+import type { LiveSpanLike } from './otlp/sdk-shapes.ts';
+import { JoinedSealing, offeredSealing, offerSealing } from './sealing/handover.ts';
+import { interruptedEvent } from './sealing/interrupted.ts';
+import { boundedOpen } from './sealing/members.ts';
 import type {
   ConsumerStatus,
   CoverageState,
@@ -23,9 +20,12 @@ import type {
   Meeting,
   SealingConfig,
   SealingState,
-} from './protocol.ts';
-import type { LiveSpanLike } from './sdk-shapes.ts';
-import { IN_PROCESS, SealingClient, StartError } from './sealing-client.ts';
+} from './sealing/protocol.ts';
+import { IN_PROCESS, SealingClient, StartError } from './sealing/sealing-client.ts';
+import { beginJournal, IntentJournal, type IntentRecord } from './storage/intents.ts';
+import { causeOf } from './system/cause.ts';
+import { nodeFiles } from './system/files.ts';
+import { TIMER_MS_MAX } from './system/pacer.ts';
 
 export interface AuditHooks {
   /** May set attributes on a governed span that just started; what it throws is counted, never passed on. */

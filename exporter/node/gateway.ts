@@ -8,20 +8,20 @@ import { basename, join } from 'node:path';
 import { encodeHex } from '../log/bytes.ts';
 import type { RefusedEvent, WriterCounters } from '../log/control.ts';
 import { sealingConfig } from './audit.ts';
-import { type Config, ConfigError } from './config.ts';
-import type { Treatment } from './content-judge.ts';
-import { type ContentPolicy, createContentPolicy } from './content-policy.ts';
-import { openClients } from './gateway-clients.ts';
-import { type GatewaySettings, gatewaySchema } from './gateway-config.ts';
-import { type Listening, openGrpc } from './gateway-grpc.ts';
-import { openHttp, type Probes } from './gateway-http.ts';
-import { Intake, type Refusal } from './gateway-intake.ts';
-import { openGatewayMetrics } from './gateway-metrics.ts';
-import { openTls } from './gateway-tls.ts';
-import { openDigestKey, sha256 } from './keys.ts';
-import { causeOf } from './otlp-config.ts';
-import type { SealingState } from './protocol.ts';
-import { SealingClient } from './sealing-client.ts';
+import { type Config, ConfigError } from './config/config.ts';
+import type { Treatment } from './config/content-judge.ts';
+import { type GatewaySettings, gatewaySchema } from './config/gateway-config.ts';
+import { type ContentPolicy, createContentPolicy } from './gateway/content-policy.ts';
+import { openClients } from './gateway/gateway-clients.ts';
+import { type Listening, openGrpc } from './gateway/gateway-grpc.ts';
+import { openHttp, type Probes } from './gateway/gateway-http.ts';
+import { Intake, type Refusal } from './gateway/gateway-intake.ts';
+import { openGatewayMetrics } from './gateway/gateway-metrics.ts';
+import { openTls } from './gateway/gateway-tls.ts';
+import type { SealingState } from './sealing/protocol.ts';
+import { SealingClient } from './sealing/sealing-client.ts';
+import { causeOf } from './system/cause.ts';
+import { openDigestKey, sha256 } from './system/keys.ts';
 
 export interface Gateway extends SealingState {
   /** Ports that are listened on; undefined where it is off. */

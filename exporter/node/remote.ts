@@ -18,19 +18,19 @@ import {
   isGoverned,
 } from '../../semconv/index.ts';
 import { formatNumberRanges, type NumberRange } from '../log/numbers.ts';
-import { type AttachOutcome, attach, type Interposed } from './attach.ts';
-import { ATTR_SERVICE_INSTANCE_ID } from './beats.ts';
-import { boundedOpen } from './members.ts';
+import { type AttachOutcome, attach, type Interposed } from './capture/attach.ts';
+import { markValueLimit } from './capture/value-limit.ts';
 import type {
   AttributesLike,
   LiveSpanLike,
   ReadableSpanLike,
   SamplerLike,
   SpanProcessorLike,
-} from './sdk-shapes.ts';
-import { RECORD_AND_SAMPLED } from './sdk-shapes.ts';
-import { markValueLimit } from './value-limit.ts';
-import { VERSION } from './version.ts';
+} from './otlp/sdk-shapes.ts';
+import { RECORD_AND_SAMPLED } from './otlp/sdk-shapes.ts';
+import { boundedOpen } from './sealing/members.ts';
+import { VERSION } from './system/version.ts';
+import { ATTR_SERVICE_INSTANCE_ID } from './verifying/beats.ts';
 
 export interface RemoteOptions {
   /** How often a heartbeat is sent at least. */

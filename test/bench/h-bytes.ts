@@ -7,9 +7,9 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { splitRequest } from '../../exporter/log/entries.ts';
 import { WRITER_SOURCE } from '../../exporter/log/header.ts';
-import { nodeFiles } from '../../exporter/node/files.ts';
-import { generateKeyPem, parseSigner } from '../../exporter/node/keys.ts';
-import { LogWriter } from '../../exporter/node/log-writer.ts';
+import { LogWriter } from '../../exporter/node/storage/log-writer.ts';
+import { nodeFiles } from '../../exporter/node/system/files.ts';
+import { generateKeyPem, parseSigner } from '../../exporter/node/system/keys.ts';
 import { type Bench, type Row, row, runBenches } from './support/bench.ts';
 import { otlpRequests, type SpanStyle } from './support/spans.ts';
 

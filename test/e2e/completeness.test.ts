@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
-import type { InstanceReport } from '../../exporter/node/instances.ts';
+import type { InstanceReport } from '../../exporter/node/verifying/instances.ts';
 import { collector } from './collectors.ts';
 import { type Gateway, gateway } from './gateway.ts';
 import { jaeger } from './jaeger.ts';

@@ -6,7 +6,7 @@
 import { createServer, type Server } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FieldCursor } from '../../exporter/log/wire.ts';
-import { openOtlpClient } from '../../exporter/node/otlp-client.ts';
+import { openOtlpClient } from '../../exporter/node/otlp/otlp-client.ts';
 import { otlpRequests } from '../bench/support/spans.ts';
 
 /** Distinct requests: enough that no window of a compressor holds one twice. */

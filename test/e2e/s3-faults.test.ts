@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GetObjectCommand, ListObjectVersionsCommand } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { ConfigInput } from '../../exporter/node/config.ts';
+import type { ConfigInput } from '../../exporter/node/config/config.ts';
 import { type AuditedProcess, readLog, startAudited } from '../support/audited-process.ts';
 import { beOwner, type S3Server, SERVERS, verifyStored } from './s3.ts';
 import { type Between, openBetween, type Passed, type Trouble } from './s3-between.ts';

@@ -17,8 +17,8 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Terminal } from '../../exporter/cli/terminal.ts';
 import { runVerifyArchive } from '../../exporter/cli/verify-archive.ts';
-import { probeArchive } from '../../exporter/node/archive-probe.ts';
-import { S3Archive } from '../../exporter/node/archive-s3.ts';
+import { probeArchive } from '../../exporter/node/archive/archive-probe.ts';
+import { S3Archive } from '../../exporter/node/archive/archive-s3.ts';
 import { type ArchivedLog, archiveLog } from '../support/archived-log.ts';
 import { startAudited } from '../support/audited-process.ts';
 import { beOwner, type S3Server, SERVERS } from './s3.ts';

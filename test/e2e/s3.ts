@@ -14,13 +14,16 @@ import {
 } from '@aws-sdk/client-s3';
 import { parseVerifier } from '../../exporter/log/note.ts';
 import { type VerifiedRecord, verifyRecord } from '../../exporter/log/record.ts';
-import type { S3ArchiveConfig } from '../../exporter/node/archive-config.ts';
-import { type VerifiedArchive, verifyArchivedLog } from '../../exporter/node/archive-verify.ts';
-import { openCheckers } from '../../exporter/node/checkers.ts';
-import { readConfig } from '../../exporter/node/config.ts';
-import { nodePrimitives, sha256 } from '../../exporter/node/keys.ts';
-import { S3Store } from '../../exporter/node/s3-store.ts';
-import { tallyOf } from '../../exporter/node/tally.ts';
+import {
+  type VerifiedArchive,
+  verifyArchivedLog,
+} from '../../exporter/node/archive/archive-verify.ts';
+import { S3Store } from '../../exporter/node/archive/s3-store.ts';
+import type { S3ArchiveConfig } from '../../exporter/node/config/archive-config.ts';
+import { readConfig } from '../../exporter/node/config/config.ts';
+import { nodePrimitives, sha256 } from '../../exporter/node/system/keys.ts';
+import { openCheckers } from '../../exporter/node/verifying/checkers.ts';
+import { tallyOf } from '../../exporter/node/verifying/tally.ts';
 import { freePorts, type Service, service } from './services.ts';
 import { goVersion, motoPython, pythonVersion, versitygwBinary } from './tools.ts';
 

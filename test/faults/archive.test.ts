@@ -7,11 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseVerifier } from '../../exporter/log/note.ts';
-import type { ArchiveReport } from '../../exporter/node/archive-report.ts';
-import { verifyArchivedLog } from '../../exporter/node/archive-verify.ts';
-import type { ConfigInput } from '../../exporter/node/config.ts';
-import { sha256 } from '../../exporter/node/keys.ts';
-import { S3Store } from '../../exporter/node/s3-store.ts';
+import type { ArchiveReport } from '../../exporter/node/archive/archive-report.ts';
+import { verifyArchivedLog } from '../../exporter/node/archive/archive-verify.ts';
+import { S3Store } from '../../exporter/node/archive/s3-store.ts';
+import type { ConfigInput } from '../../exporter/node/config/config.ts';
+import { sha256 } from '../../exporter/node/system/keys.ts';
 import { type AuditedProcess, readLog, startAudited } from '../support/audited-process.ts';
 import { BUCKET, FakeS3, type Fault } from '../support/fake-s3.ts';
 

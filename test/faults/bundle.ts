@@ -14,7 +14,7 @@ let made: Promise<string> | undefined;
 
 /** Threads that the programs start by a name beside themselves, and the programs. */
 const SOURCES = [
-  'exporter/node/sealing-thread.ts',
+  'exporter/node/sealing/sealing-thread.ts',
   'test/faults/doomed.ts',
   'test/faults/faulty-thread.ts',
   'test/faults/life.ts',

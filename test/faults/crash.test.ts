@@ -5,7 +5,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { parseCheckpoint } from '../../exporter/log/note.ts';
 import type { FindingCode } from '../../exporter/log/report.ts';
-import { DamagedLogError, type LogWriter } from '../../exporter/node/log-writer.ts';
+import { DamagedLogError, type LogWriter } from '../../exporter/node/storage/log-writer.ts';
 import {
   FAULT_KINDS,
   type Fault,

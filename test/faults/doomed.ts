@@ -7,7 +7,7 @@ import { writeSync } from 'node:fs';
 import * as http from 'node:http';
 import { AlwaysOffSampler, TracerProvider } from '@opentelemetry/sdk-trace';
 import { openAuditWith } from '../../exporter/node/audit.ts';
-import { type ConfigInput, readConfig } from '../../exporter/node/config.ts';
+import { type ConfigInput, readConfig } from '../../exporter/node/config/config.ts';
 import { openGateway } from '../../exporter/node/gateway.ts';
 
 export interface DoomedTask {

@@ -10,4 +10,4 @@ import { enter, type World } from './faulty-node.ts';
 replaceCalls();
 enter((workerData as { readonly world: World }).world);
 // The service's own module, only now: what it calls are the calls above.
-await import('../../exporter/node/sealing-thread.ts');
+await import('../../exporter/node/sealing/sealing-thread.ts');

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { openAuditWith } from '../../exporter/node/audit.ts';
-import { readConfig } from '../../exporter/node/config.ts';
+import { readConfig } from '../../exporter/node/config/config.ts';
 import { readLog, startAudited } from '../support/audited-process.ts';
 import { codesOf } from '../support/small-log.ts';
 

@@ -12,7 +12,7 @@ import * as http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ConfigInput } from '../../exporter/node/config.ts';
+import type { ConfigInput } from '../../exporter/node/config/config.ts';
 import { readLog } from '../support/audited-process.ts';
 import { type FakeOpenai, startFakeOpenai } from '../support/fake-openai.ts';
 import { encodeOtlp } from '../support/otlp-backend.ts';

@@ -48,7 +48,7 @@ process.getBuiltinModule('node:worker_threads').Worker = FaultyWorker as typeof 
 syncBuiltinESMExports();
 replaceCalls();
 const { openAuditWith } = await import('../../exporter/node/audit.ts');
-const { readConfig } = await import('../../exporter/node/config.ts');
+const { readConfig } = await import('../../exporter/node/config/config.ts');
 
 async function live({
   world: next,

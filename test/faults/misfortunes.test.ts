@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { type Audit, openAuditWith } from '../../exporter/node/audit.ts';
-import { type ConfigInput, readConfig } from '../../exporter/node/config.ts';
-import { headAt } from '../../exporter/node/log-reader.ts';
+import { type ConfigInput, readConfig } from '../../exporter/node/config/config.ts';
+import { headAt } from '../../exporter/node/storage/log-reader.ts';
 import { readLog } from '../support/audited-process.ts';
 import { SDK_LINES } from '../support/sdk-lines.ts';
 import {

@@ -8,7 +8,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { splitPayload } from '../../exporter/log/entries.ts';
 import { readFrames } from '../../exporter/log/segment.ts';
-import { nodePrimitives } from '../../exporter/node/keys.ts';
+import { nodePrimitives } from '../../exporter/node/system/keys.ts';
 import { VECTOR_DIRECTORY, type Vector } from '../../scripts/vectors.ts';
 
 const DIRECTORY = join(import.meta.dirname, 'corpus');

@@ -41,19 +41,23 @@ import type { VerifiedRecord } from '../../exporter/log/record.ts';
 import { readFrames } from '../../exporter/log/segment.ts';
 import { checkStoredFrame } from '../../exporter/log/stored.ts';
 import { verifyLog } from '../../exporter/log/verify.ts';
-import { ConfigError, readConfig } from '../../exporter/node/config.ts';
-import { createContentPolicy } from '../../exporter/node/content-policy.ts';
-import { openCursorFile } from '../../exporter/node/cursor.ts';
-import { Instances } from '../../exporter/node/instances.ts';
-import { readIntents } from '../../exporter/node/intents.ts';
-import { nodePrimitives, sha256 } from '../../exporter/node/keys.ts';
-import { judgeAccepted, judgeGrpcError, judgeHttpAnswer } from '../../exporter/node/otlp-answer.ts';
-import { OtlpJsonError, transcodeJson } from '../../exporter/node/otlp-json.ts';
-import { ProtoWriter } from '../../exporter/node/proto-writer.ts';
-import { encodePruned, parsePruned } from '../../exporter/node/prune.ts';
-import { writeReferenced } from '../../exporter/node/references.ts';
-import { encodeSigning, parseSigning } from '../../exporter/node/signed-head.ts';
-import { tallyOf } from '../../exporter/node/tally.ts';
+import { ConfigError, readConfig } from '../../exporter/node/config/config.ts';
+import { openCursorFile } from '../../exporter/node/forward/cursor.ts';
+import { createContentPolicy } from '../../exporter/node/gateway/content-policy.ts';
+import {
+  judgeAccepted,
+  judgeGrpcError,
+  judgeHttpAnswer,
+} from '../../exporter/node/otlp/otlp-answer.ts';
+import { OtlpJsonError, transcodeJson } from '../../exporter/node/otlp/otlp-json.ts';
+import { ProtoWriter } from '../../exporter/node/otlp/proto-writer.ts';
+import { writeReferenced } from '../../exporter/node/otlp/references.ts';
+import { readIntents } from '../../exporter/node/storage/intents.ts';
+import { encodePruned, parsePruned } from '../../exporter/node/storage/prune.ts';
+import { encodeSigning, parseSigning } from '../../exporter/node/storage/signed-head.ts';
+import { nodePrimitives, sha256 } from '../../exporter/node/system/keys.ts';
+import { Instances } from '../../exporter/node/verifying/instances.ts';
+import { tallyOf } from '../../exporter/node/verifying/tally.ts';
 import { filesOf, ORIGIN, sealDrafts, vectorSigner, WHOLE_DRAFTS } from '../../scripts/vectors.ts';
 import { MemoryDisk } from '../support/faulty-files.ts';
 import { openTestIntake } from '../support/gateway.ts';

@@ -10,10 +10,10 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { verifyDirectory } from '../../exporter/cli/verify.ts';
-import { readConfig } from '../../exporter/node/config.ts';
+import { readConfig } from '../../exporter/node/config/config.ts';
 import { openGateway } from '../../exporter/node/gateway.ts';
-import { Instances } from '../../exporter/node/instances.ts';
-import { tallyOf } from '../../exporter/node/tally.ts';
+import { Instances } from '../../exporter/node/verifying/instances.ts';
+import { tallyOf } from '../../exporter/node/verifying/tally.ts';
 import { type FakeOpenai, startFakeOpenai } from '../support/fake-openai.ts';
 import {
   CALLS,

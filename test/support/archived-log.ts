@@ -7,10 +7,10 @@ import { createHash } from 'node:crypto';
 import type { ControlEvent } from '../../exporter/log/control.ts';
 import { leafHash, NO_LINK, Tree } from '../../exporter/log/merkle.ts';
 import { readFrames } from '../../exporter/log/segment.ts';
-import type { Archive } from '../../exporter/node/archive.ts';
-import { checkpointKey, segmentKey, startKey } from '../../exporter/node/archiver.ts';
-import type { Signer } from '../../exporter/node/keys.ts';
-import { encodePruned } from '../../exporter/node/prune.ts';
+import type { Archive } from '../../exporter/node/archive/archive.ts';
+import { checkpointKey, segmentKey, startKey } from '../../exporter/node/archive/archiver.ts';
+import { encodePruned } from '../../exporter/node/storage/prune.ts';
+import type { Signer } from '../../exporter/node/system/keys.ts';
 import { DIR, emptyDisk, IN_PROCESS, openSigner, openWriter, spanEntries } from './small-log.ts';
 
 export interface ArchivedLog {

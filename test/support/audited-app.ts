@@ -5,7 +5,7 @@
  */
 import { writeSync } from 'node:fs';
 import { openAuditWith } from '../../exporter/node/audit.ts';
-import { type ConfigInput, readConfig } from '../../exporter/node/config.ts';
+import { type ConfigInput, readConfig } from '../../exporter/node/config/config.ts';
 import { SDK_LINES } from './sdk-lines.ts';
 
 export interface AppTask {

@@ -11,8 +11,8 @@ import { type Head, parseVerifier } from '../../exporter/log/note.ts';
 import type { VerifiedRecord } from '../../exporter/log/record.ts';
 import type { Report } from '../../exporter/log/report.ts';
 import { verifyLog } from '../../exporter/log/verify.ts';
-import { nodePrimitives, sha256 } from '../../exporter/node/keys.ts';
-import { readCheckpointFiles, readSegmentFiles } from '../../exporter/node/log-reader.ts';
+import { readCheckpointFiles, readSegmentFiles } from '../../exporter/node/storage/log-reader.ts';
+import { nodePrimitives, sha256 } from '../../exporter/node/system/keys.ts';
 import type { AppTask } from './audited-app.ts';
 import { spansOfTraces } from './otlp-proto.ts';
 

@@ -4,7 +4,7 @@
  * Models one directory tree whose unsynced bytes and names are lost, kept or torn; real file systems have more ways.
  */
 import { dirname } from 'node:path';
-import type { Files } from '../../exporter/node/files.ts';
+import type { Files } from '../../exporter/node/system/files.ts';
 import type { Random } from './random.ts';
 
 /** What a crash leaves of bytes that were appended and not synced; names share their fate, `kept` by SIGKILL. */

@@ -6,13 +6,17 @@
 import { once } from 'node:events';
 import * as http2 from 'node:http2';
 import type { RecordSource } from '../../exporter/log/header.ts';
-import { createContentPolicy } from '../../exporter/node/content-policy.ts';
-import { openClients } from '../../exporter/node/gateway-clients.ts';
-import type { GatewayInput, GatewaySettings } from '../../exporter/node/gateway-config.ts';
-import { gatewaySchema } from '../../exporter/node/gateway-config.ts';
-import { Intake, type IntakeOptions, type Refusal } from '../../exporter/node/gateway-intake.ts';
-import { openGatewayMetrics } from '../../exporter/node/gateway-metrics.ts';
-import type { GatewayTls, ServerTlsFiles } from '../../exporter/node/gateway-tls.ts';
+import type { GatewayInput, GatewaySettings } from '../../exporter/node/config/gateway-config.ts';
+import { gatewaySchema } from '../../exporter/node/config/gateway-config.ts';
+import { createContentPolicy } from '../../exporter/node/gateway/content-policy.ts';
+import { openClients } from '../../exporter/node/gateway/gateway-clients.ts';
+import {
+  Intake,
+  type IntakeOptions,
+  type Refusal,
+} from '../../exporter/node/gateway/gateway-intake.ts';
+import { openGatewayMetrics } from '../../exporter/node/gateway/gateway-metrics.ts';
+import type { GatewayTls, ServerTlsFiles } from '../../exporter/node/gateway/gateway-tls.ts';
 import { decodeOtlp, encodeOtlp } from './otlp-backend.ts';
 
 export const TRACES_METHOD = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A process that writes intents until it is killed, and tells its parent once how many it has written. */
-import { nodeFiles } from '../../exporter/node/files.ts';
-import { beginJournal, IntentJournal } from '../../exporter/node/intents.ts';
+
+import { beginJournal, IntentJournal } from '../../exporter/node/storage/intents.ts';
+import { nodeFiles } from '../../exporter/node/system/files.ts';
 
 const dir = process.argv[2] ?? '.';
 beginJournal(nodeFiles, dir, 0);

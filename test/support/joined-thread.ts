@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A thread of an application that has joined, and does what it is told by its `parentPort`; tells of each outcome. */
 import { parentPort } from 'node:worker_threads';
-import { JoinedSealing, offeredSealing } from '../../exporter/node/handover.ts';
-import { IN_PROCESS } from '../../exporter/node/sealing-client.ts';
+import { JoinedSealing, offeredSealing } from '../../exporter/node/sealing/handover.ts';
+import { IN_PROCESS } from '../../exporter/node/sealing/sealing-client.ts';
 
 /** What a thread can be told to do. */
 export type Order = {

@@ -4,7 +4,7 @@
  * Seals nothing; what it was handed is cut by the real walker, so a chunk that no log would take fails the test.
  */
 import { splitRequest } from '../../exporter/log/entries.ts';
-import type { Chunk, SealOutcome } from '../../exporter/node/pending.ts';
+import type { Chunk, SealOutcome } from '../../exporter/node/capture/pending.ts';
 import { type PlainSpan, spansOfTraces } from './otlp-proto.ts';
 
 export const MEMORY_ORIGIN = 'example.org/audit/memory';

@@ -10,7 +10,7 @@ import type {
   SamplerLike,
   SpanExporterLike,
   SpanProcessorLike,
-} from '../../exporter/node/sdk-shapes.ts';
+} from '../../exporter/node/otlp/sdk-shapes.ts';
 
 export interface InMemoryExporter extends SpanExporterLike {
   getFinishedSpans(): ReadableSpanLike[];

@@ -9,15 +9,15 @@ import { encodeNote, type Verifier } from '../../exporter/log/note.ts';
 import type { Primitives, VerifiedRecord } from '../../exporter/log/record.ts';
 import type { FindingCode, Report } from '../../exporter/log/report.ts';
 import { type LogToVerify, type NamedBytes, verifyLog } from '../../exporter/log/verify.ts';
-import type { Files } from '../../exporter/node/files.ts';
+import { LogWriter, type LogWriterOptions } from '../../exporter/node/storage/log-writer.ts';
+import type { Files } from '../../exporter/node/system/files.ts';
 import {
   generateKeyPem,
   nodePrimitives,
   parseSigner,
   type Signer,
   sha256,
-} from '../../exporter/node/keys.ts';
-import { LogWriter, type LogWriterOptions } from '../../exporter/node/log-writer.ts';
+} from '../../exporter/node/system/keys.ts';
 import { MemoryDisk } from './faulty-files.ts';
 import { encodeOtlp } from './otlp-backend.ts';
 

@@ -189,12 +189,34 @@ function manifest(files: Files): Manifest {
   return { ...empty, devDependencies: {}, ...parsed };
 }
 
+type Layer = readonly [layer: string, mayImport: readonly string[]];
+
+/** The rooms of one layer; each may import itself, those named with it, and what is below the layer. */
+function roomsOf(layer: string, rooms: readonly Layer[]): Layer[] {
+  return rooms.map(([room, others]) => [
+    layer + room,
+    [room, ...others].map((name) => layer + name).concat('exporter/log/', 'semconv/'),
+  ]);
+}
+
 /** Who may import whom (DESIGN section 3). The first prefix that fits a file is its layer. */
-const LAYERS: readonly (readonly [layer: string, mayImport: readonly string[]])[] = [
+const LAYERS: readonly Layer[] = [
   ['semconv/', ['semconv/']],
   ['instrumentation/register.ts', ['instrumentation/', 'semconv/', 'exporter/node/']],
   ['instrumentation/', ['instrumentation/', 'semconv/']],
   ['exporter/log/', ['exporter/log/', 'semconv/']],
+  ...roomsOf('exporter/node/', [
+    ['system/', []],
+    ['otlp/', ['system/']],
+    ['storage/', ['system/', 'otlp/']],
+    ['config/', ['system/', 'otlp/', 'storage/']],
+    ['capture/', ['system/', 'otlp/']],
+    ['forward/', ['system/', 'otlp/', 'storage/']],
+    ['verifying/', ['system/']],
+    ['archive/', ['system/', 'otlp/', 'storage/', 'config/', 'verifying/']],
+    ['sealing/', ['system/', 'otlp/', 'storage/', 'config/', 'capture/', 'forward/', 'archive/']],
+    ['gateway/', ['system/', 'otlp/', 'config/', 'capture/', 'sealing/']],
+  ]),
   ['exporter/node/', ['exporter/node/', 'exporter/log/', 'semconv/']],
   ['exporter/cli/', ['exporter/cli/', 'exporter/node/', 'exporter/log/', 'semconv/']],
   ['exporter/viewer/', ['exporter/viewer/', 'exporter/log/']],

@@ -4,7 +4,7 @@
  * What is refused for now is sent again after a moment; what is refused for good ends the process.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { openOtlpClient } from '../../../exporter/node/otlp-client.ts';
+import { openOtlpClient } from '../../../exporter/node/otlp/otlp-client.ts';
 import { specification } from '../support/processes.ts';
 import { otlpRequests, type SpanStyle } from '../support/spans.ts';
 

@@ -3,7 +3,7 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { tallyDirectory } from '../../../exporter/cli/verify.ts';
-import { openCheckers } from '../../../exporter/node/checkers.ts';
+import { openCheckers } from '../../../exporter/node/verifying/checkers.ts';
 import { specification } from '../support/processes.ts';
 
 export interface VerifyMemorySpec {

@@ -7,9 +7,9 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { tallyDirectory } from '../../../exporter/cli/verify.ts';
 import { readFrames } from '../../../exporter/log/segment.ts';
-import { openCheckers } from '../../../exporter/node/checkers.ts';
-import { nodePrimitives } from '../../../exporter/node/keys.ts';
-import { readSegmentFiles } from '../../../exporter/node/log-reader.ts';
+import { readSegmentFiles } from '../../../exporter/node/storage/log-reader.ts';
+import { nodePrimitives } from '../../../exporter/node/system/keys.ts';
+import { openCheckers } from '../../../exporter/node/verifying/checkers.ts';
 import { specification } from '../support/processes.ts';
 
 export interface VerifySpec {

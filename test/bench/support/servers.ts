@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import type { ConfigInput } from '../../../exporter/node/config.ts';
+import type { ConfigInput } from '../../../exporter/node/config/config.ts';
 import { freePorts, isOk, until } from '../../e2e/services.ts';
 import { collectorBinary, goVersion } from '../../e2e/tools.ts';
 import { ROOT } from './bench.ts';

@@ -11,8 +11,8 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
-import { encodeTraces } from '../../../exporter/node/otlp-writer.ts';
-import type { ReadableSpanLike } from '../../../exporter/node/sdk-shapes.ts';
+import { encodeTraces } from '../../../exporter/node/otlp/otlp-writer.ts';
+import type { ReadableSpanLike } from '../../../exporter/node/otlp/sdk-shapes.ts';
 
 /** Spans of one trace: an agent, and the models and tools that it calls. */
 export const TRACE_SPAN_COUNT: number = 50;

@@ -12,8 +12,13 @@ import { encodeHeader, WRITER_SOURCE } from '../../../exporter/log/header.ts';
 import { leafHash, NO_LINK, rootOf, Tree } from '../../../exporter/log/merkle.ts';
 import { encodeCheckpointText, encodeNote } from '../../../exporter/log/note.ts';
 import { segmentName } from '../../../exporter/log/segment.ts';
-import { generateKeyPem, parseSigner, sha256, writeSecret } from '../../../exporter/node/keys.ts';
-import { encodeSigning } from '../../../exporter/node/signed-head.ts';
+import { encodeSigning } from '../../../exporter/node/storage/signed-head.ts';
+import {
+  generateKeyPem,
+  parseSigner,
+  sha256,
+  writeSecret,
+} from '../../../exporter/node/system/keys.ts';
 import { otlpRequests, type SpanStyle } from './spans.ts';
 
 export interface SyntheticOptions {

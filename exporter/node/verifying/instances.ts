@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Says of each process that made calls, whether it sealed them itself or had them sealed by a gateway, if all its numbers
+ * are in the logs that are verified together, and which are not; over all time or a range of it. Takes verified records
+ * one by one and keeps ranges, not records: bounded, with a finding where a bound is met. FORMAT.md, "Instances".
+ */
+import { encodeBase64 } from '../../log/bytes.ts';
+import type { ControlEvent } from '../../log/control.ts';
+import type { SourceKind } from '../../log/header.ts';
+import {
+  formatNumberRanges,
+  type NumberRange,
+  NumberRanges,
+  parseNumberRanges,
+} from '../../log/numbers.ts';
+import type { Verdict } from '../../log/report.ts';
+import type { Beat } from './beats.ts';
+import { NumberedSpans } from './numbered-spans.ts';
+import type { Sent, TalliedRecord } from './tally.ts';
+
+export type Completeness = 'complete' | 'complete with declared gaps' | 'incomplete';
+export type InstanceState = 'running' | 'closed' | 'interrupted' | 'silent' | 'unclean';
+export type InstanceFindingCode =
+  | 'source.conflict'
+  | 'source.numbers'
+  | 'source.silent'
+  | 'source.unfollowed'
+  | 'source.unnamed';
+
+export interface InstanceFinding {
+  readonly code: InstanceFindingCode;
+  readonly message: string;
+}
+
+/** One life of one process, as far as the range asked about goes. */
+export interface InstanceReport {
+  /** A writer sealed its own calls; a sender had them sealed by somebody else. */
+  readonly kind: 'writer' | 'sender';
+  /** As it calls itself; empty for those of a source that number their calls and do not say who they are. */
+  readonly instance: string;
+  /** Origin of its log, or of the log that heard it first. */
+  readonly log: string;
+  /** `service.name`, as a sender claims; null where none is known. */
+  readonly service: string | null;
+  readonly source: { readonly kind: SourceKind; readonly principal: string | null };
+  readonly state: InstanceState;
+  readonly completeness: Completeness;
+  /** `sealed` of the first and last record of it. */
+  readonly heardFrom: string;
+  readonly heardTo: string;
+  /** Highest number it is known to have given out. */
+  readonly highest: number;
+  /** Numbers that ought to be there, and are not: how many, and the first ranges of them. */
+  readonly missing: { readonly count: number; readonly ranges: string };
+  /** Spans that its own gaps declare lost. */
+  readonly declaredLost: number;
+  /** Findings of a sender; those of a writer are its log's. */
+  readonly findings: readonly InstanceFinding[];
+}
+
+export interface InstancesReport {
+  /** Incomplete ones first, at most {@link INSTANCE_LISTED_COUNT}. */
+  readonly instances: readonly InstanceReport[];
+  /** How many of all there are. */
+  readonly counts: Readonly<Record<Completeness, number>>;
+  /** Of the senders: a writer's own log says what is to be said of it. */
+  readonly senders: Extract<Verdict, 'valid' | 'incomplete'>;
+  /** Of all of them. */
+  readonly all: Extract<Verdict, 'valid' | 'incomplete'>;
+}
+
+/** From and to are compared with `sealed`; both are included. */
+export interface TimeRange {
+  readonly from: string | undefined;
+  readonly to: string | undefined;
+}
+
+export const INSTANCE_LISTED_COUNT: number = 1000;
+export const SENDER_COUNT_MAX: number = 65_536;
+export const SENDER_RANGE_COUNT_MAX: number = 1_048_576;
+const INTERVAL_MS_UNSAID = 60_000;
+/** Sorts behind every time there is. */
+const NEVER = '~';
+
+/** What both kinds have: numbers seen, numbers said, and when. */
+class Life {
+  readonly numbers = new NumberRanges();
+  heardFrom: string;
+  heardTo: string;
+  /** Highest number said. */
+  said = 0;
+  /** Highest known before the range began, and before it ended. */
+  low = 0;
+  high = 0;
+  readonly #range: TimeRange;
+
+  constructor(range: TimeRange, sealed: string) {
+    this.#range = range;
+    this.heardFrom = sealed;
+    this.heardTo = sealed;
+  }
+
+  see(first: number, last: number, sealed: string): void {
+    this.numbers.add(first, last);
+    this.know(last, sealed);
+  }
+
+  know(number: number, sealed: string): void {
+    const { from, to } = this.#range;
+    if (from !== undefined && sealed < from && number > this.low) this.low = number;
+    if ((to === undefined || sealed <= to) && number > this.high) this.high = number;
+  }
+
+  get highest(): number {
+    return Math.max(this.said, this.numbers.highest);
+  }
+
+  /** Heard in the range, or on both sides of it; `moreMs` longer where nobody knows when it ended. */
+  isIn(moreMs: number): boolean {
+    const { from, to } = this.#range;
+    const until = moreMs === 0 ? this.heardTo : laterBy(this.heardTo, moreMs);
+    return (to === undefined || this.heardFrom <= to) && (from === undefined || until >= from);
+  }
+
+  /** Whether what happened last is part of what is asked about. */
+  get endsInRange(): boolean {
+    return this.#range.to === undefined || this.heardTo <= this.#range.to;
+  }
+
+  /** Numbers of the range up to `due` that were not seen. Ends the counting: all below the range pass for seen. */
+  missing(due: number): InstanceReport['missing'] {
+    if (this.low > 0) this.numbers.add(1, this.low);
+    const { count, ranges } = this.numbers.missing(Math.min(due, this.high));
+    return { count, ranges: formatNumberRanges(ranges) };
+  }
+}
+
+function laterBy(sealed: string, ms: number): string {
+  return new Date(Date.parse(sealed) + ms).toISOString();
+}
+
+/** A run of a log (FORMAT.md, step 20). */
+interface Run {
+  readonly life: Life;
+  readonly instance: string;
+  readonly log: string;
+  readonly beganUnclean: boolean;
+  heartbeatMs: number;
+  cutCount: number;
+  declaredLost: number;
+}
+
+interface Sender {
+  readonly life: Life;
+  readonly instance: string;
+  readonly log: string;
+  readonly service: string | undefined;
+  readonly source: InstanceReport['source'];
+  /** The first that came. */
+  first: Beat | undefined;
+  last: Beat | undefined;
+  before: Beat | undefined;
+  isUnfollowed: boolean;
+  /** Spans seen under a number that another span has. */
+  conflictCount: number;
+  /** Spans with a number, of nobody known. */
+  unnamedCount: number;
+}
+
+export class Instances {
+  readonly #range: TimeRange;
+  readonly #senders = new Map<string, Sender>();
+  #senderRangeCount = 0;
+  #unfollowedSenderCount = 0;
+  readonly #spans = new NumberedSpans();
+  #run: Run | undefined;
+  /** True once a log began behind its record 0: what was before is kept elsewhere, and not known here. */
+  #isPartial = false;
+  /** Last record of the log that is being read. */
+  #lastSealed = '';
+  /** End of time, as far as the logs know it. */
+  #endMs = 0;
+  readonly #reports: InstanceReport[] = [];
+  readonly #counts: Record<Completeness, number> = {
+    complete: 0,
+    'complete with declared gaps': 0,
+    incomplete: 0,
+  };
+  #areSendersWhole = true;
+
+  /** @param range times as records spell them: RFC 3339, UTC, milliseconds */
+  constructor(range: TimeRange = { from: undefined, to: undefined }) {
+    this.#range = range;
+  }
+
+  /** Takes the records of one log in order; then call {@link endLog}. */
+  take({ header, events, numbers, sent }: TalliedRecord): void {
+    const { sealed, source } = header;
+    if (this.#lastSealed === '' && header.index > 0) this.#isPartial = true;
+    this.#lastSealed = sealed;
+    for (const event of events) this.#hear(event, header.log, sealed);
+    if (this.#run !== undefined) this.#run.life.heardTo = sealed;
+    for (const [first, last] of numbers) this.#run?.life.see(first, last, sealed);
+    const principal = source.principal === undefined ? null : encodeBase64(source.principal);
+    for (const one of sent) {
+      this.#takeSent(one, { kind: source.kind, principal }, header.log, sealed);
+    }
+  }
+
+  /**
+   * The log ends here.
+   * @param isLive a writer holds it now
+   * @param nowMs time of the caller
+   */
+  endLog(isLive: boolean, nowMs: number): void {
+    const run = this.#run;
+    const lastMs = this.#lastSealed === '' ? 0 : Date.parse(this.#lastSealed);
+    if (run !== undefined) {
+      const isSilent = !isLive && nowMs - lastMs > 2 * run.heartbeatMs;
+      this.#endRun(run, isSilent ? 'silent' : 'running');
+    }
+    this.#endMs = Math.max(this.#endMs, isLive ? nowMs : lastMs);
+    this.#run = undefined;
+    this.#lastSealed = '';
+  }
+
+  report(): InstancesReport {
+    for (const sender of this.#senders.values()) this.#endSender(sender);
+    this.#senders.clear();
+    const isWhole = this.#areSendersWhole && this.#unfollowedSenderCount === 0;
+    const worst = (report: InstanceReport) =>
+      report.completeness === 'incomplete' ? 0 : report.completeness === 'complete' ? 2 : 1;
+    return {
+      instances: this.#reports
+        .sort((a, b) => worst(a) - worst(b) || (a.heardFrom < b.heardFrom ? -1 : 1))
+        .slice(0, INSTANCE_LISTED_COUNT),
+      counts: this.#counts,
+      senders: isWhole ? 'valid' : 'incomplete',
+      all: isWhole && this.#counts.complete === this.#total() ? 'valid' : 'incomplete',
+    };
+  }
+
+  #total(): number {
+    return Object.values(this.#counts).reduce((sum, count) => sum + count, 0);
+  }
+
+  #hear(event: ControlEvent, log: string, sealed: string): void {
+    const before = this.#run;
+    if (event.name === 'opened') {
+      if (event.continues === undefined || before === undefined) {
+        if (before !== undefined) this.#endRun(before, 'unclean');
+        this.#run = {
+          life: new Life(this.#range, sealed),
+          instance: event.instance,
+          log,
+          beganUnclean: before !== undefined,
+          heartbeatMs: event.heartbeatMs,
+          cutCount: 0,
+          declaredLost: 0,
+        };
+      }
+      const run = this.#run;
+      if (run === undefined) return;
+      run.heartbeatMs = event.heartbeatMs;
+      say(run.life, event.continues ?? 0, sealed);
+    }
+    if (before === undefined) return;
+    const { life } = before;
+    if (event.name === 'heartbeat') say(life, event.highest, sealed);
+    if (event.name === 'intent') say(life, event.sequence, sealed);
+    if (event.name === 'interrupted') life.see(event.sequence, event.sequence, sealed);
+    if (event.name === 'recovered') before.cutCount++;
+    if (event.name === 'gap') {
+      if (this.#isInRange(sealed)) before.declaredLost += event.count;
+      if (event.first > 0 && event.last >= event.first) {
+        life.numbers.add(event.first, event.last);
+        life.know(event.last, sealed);
+      }
+    }
+    if (event.name === 'closed') {
+      life.heardTo = sealed;
+      say(life, event.highest, sealed);
+      const state = event.interrupted === undefined ? 'closed' : 'interrupted';
+      this.#endRun(before, state, event.open);
+      this.#run = undefined;
+    }
+  }
+
+  #isInRange(sealed: string): boolean {
+    const { from = '', to = NEVER } = this.#range;
+    return sealed >= from && sealed <= to;
+  }
+
+  /** @param open what `closed` says is open */
+  #endRun(run: Run, state: InstanceState, open = ''): void {
+    const { life } = run;
+    const hasNoEnd = state === 'unclean' || state === 'silent';
+    if (!life.isIn(hasNoEnd ? 2 * run.heartbeatMs : 0)) return;
+    const isUnknown = hasNoEnd && life.endsInRange;
+    // Of a run that goes on, what is under way can not be told from what is missing.
+    const isSummed = state !== 'running' && !isUnknown;
+    const ranges = parseNumberRanges(open);
+    addAll(life.numbers, ranges ?? []);
+    const missing = life.missing(isSummed ? life.highest : 0);
+    const isSum = isSummed && missing.count === 0 && ranges !== undefined && !life.numbers.isFull;
+    // What was cut off behind an unclean end is of the run before, and that one is told of.
+    const isCut = run.cutCount > 0 && !run.beganUnclean && !isSum;
+    const isBroken = isUnknown || isCut || (isSummed && !isSum);
+    this.#add({
+      kind: 'writer',
+      instance: run.instance,
+      log: run.log,
+      service: null,
+      source: { kind: 'in-process', principal: null },
+      state,
+      completeness: isBroken
+        ? 'incomplete'
+        : run.declaredLost > 0
+          ? 'complete with declared gaps'
+          : 'complete',
+      heardFrom: life.heardFrom,
+      heardTo: life.heardTo,
+      highest: life.highest,
+      missing,
+      declaredLost: run.declaredLost,
+      findings: [],
+    });
+  }
+
+  #takeSent(
+    { instance, service, numbers, spans, beats }: Sent,
+    source: InstanceReport['source'],
+    log: string,
+    sealed: string,
+  ): void {
+    const key = `${source.kind} ${source.principal ?? '-'} ${instance}`;
+    let sender = this.#senders.get(key);
+    if (sender === undefined) {
+      if (this.#senders.size >= SENDER_COUNT_MAX) {
+        this.#unfollowedSenderCount++;
+        return;
+      }
+      sender = {
+        life: new Life(this.#range, sealed),
+        instance,
+        log,
+        service,
+        source,
+        first: undefined,
+        last: undefined,
+        before: undefined,
+        isUnfollowed: false,
+        conflictCount: 0,
+        unnamedCount: 0,
+      };
+      this.#senders.set(key, sender);
+    }
+    const { life } = sender;
+    // Logs are read one after the other, and may have heard it in any order.
+    if (sealed > life.heardTo) life.heardTo = sealed;
+    if (sealed < life.heardFrom) life.heardFrom = sealed;
+    if (instance === '') {
+      sender.unnamedCount += spans.length;
+      return;
+    }
+    for (const [number, mark] of spans) {
+      if (!this.#spans.isFirst(life, number, mark)) sender.conflictCount++;
+    }
+    const before = life.numbers.ranges.length;
+    for (const [first, last] of numbers) {
+      const count = this.#senderRangeCount + life.numbers.ranges.length - before;
+      if (count >= SENDER_RANGE_COUNT_MAX && !life.numbers.has(first, last)) {
+        sender.isUnfollowed = true;
+      }
+      if (!sender.isUnfollowed) life.see(first, last, sealed);
+    }
+    this.#senderRangeCount += life.numbers.ranges.length - before;
+    for (const beat of beats) {
+      say(life, beat.highest, sealed);
+      sender.first ??= beat;
+      takeBeat(sender, beat);
+    }
+  }
+
+  #endSender(sender: Sender): void {
+    if (sender.instance === '') {
+      this.#endUnnamed(sender);
+      return;
+    }
+    const { life, first, last, before } = sender;
+    if (this.#isPartial) {
+      life.low = Math.max(life.low, first?.highest ?? Number.MAX_SAFE_INTEGER);
+    }
+    const intervalMs = last?.intervalMs ?? INTERVAL_MS_UNSAID;
+    const silentMs = this.#endMs - Date.parse(life.heardTo);
+    const state = last?.isClosed ? 'closed' : silentMs > 2 * intervalMs ? 'silent' : 'running';
+    if (!life.isIn(state === 'silent' ? 2 * intervalMs : 0)) return;
+    const told = state === 'running' ? before : last;
+    const ranges = parseNumberRanges(told?.open ?? '') ?? [];
+    addAll(life.numbers, ranges);
+    // Of what was cut off nobody knows which are open.
+    const cutFrom = told?.open.endsWith(',...') ? (ranges.at(-1)?.[1] ?? 0) + 1 : Infinity;
+    if (told !== undefined && cutFrom <= told.highest) life.numbers.add(cutFrom, told.highest);
+    const missing = life.missing(state === 'running' ? (before?.highest ?? 0) : life.highest);
+    const findings: InstanceFinding[] = [];
+    if (missing.count > 0) {
+      const message = `${missing.count} of ${life.highest} numbers did not arrive: ${missing.ranges}`;
+      findings.push({ code: 'source.numbers', message });
+    }
+    if (state === 'silent' && life.endsInRange) {
+      const message = `neither closed nor heard of since ${life.heardTo}; what it started after number ${life.highest} is unknown`;
+      findings.push({ code: 'source.silent', message });
+    }
+    if (sender.isUnfollowed || life.numbers.isFull) {
+      const message = 'its numbers are scattered too far to be followed';
+      findings.push({ code: 'source.unfollowed', message });
+    }
+    if (sender.conflictCount > 0) {
+      const message = `${sender.conflictCount} spans have a number that another span has: two processes call themselves so, and what one lost the other may hide`;
+      findings.push({ code: 'source.conflict', message });
+    }
+    this.#addSender(sender, state, missing, findings);
+  }
+
+  /** Whose numbers they are nobody can tell, so nothing is judged of them. */
+  #endUnnamed(sender: Sender): void {
+    if (!sender.life.isIn(0)) return;
+    const message = `${sender.unnamedCount} spans have a number and no service.instance.id that could be taken: of whom nothing is missing, nobody can tell`;
+    const missing = { count: 0, ranges: '' };
+    this.#addSender(sender, 'running', missing, [{ code: 'source.unnamed', message }]);
+  }
+
+  #addSender(
+    { instance, log, service, source, life }: Sender,
+    state: InstanceState,
+    missing: InstanceReport['missing'],
+    findings: readonly InstanceFinding[],
+  ): void {
+    if (findings.length > 0) this.#areSendersWhole = false;
+    this.#add({
+      kind: 'sender',
+      instance,
+      log,
+      service: service ?? null,
+      source,
+      state,
+      completeness: findings.length > 0 ? 'incomplete' : 'complete',
+      heardFrom: life.heardFrom,
+      heardTo: life.heardTo,
+      highest: life.highest,
+      missing,
+      declaredLost: 0,
+      findings,
+    });
+  }
+
+  #add(report: InstanceReport): void {
+    this.#counts[report.completeness]++;
+    // Those that are complete make room for those that are not.
+    if (this.#reports.length >= 2 * INSTANCE_LISTED_COUNT) {
+      const kept = this.#reports.filter(({ completeness }) => completeness !== 'complete');
+      this.#reports.splice(0, this.#reports.length, ...kept.slice(0, INSTANCE_LISTED_COUNT));
+    }
+    this.#reports.push(report);
+  }
+}
+
+function say(life: Life, number: number, sealed: string): void {
+  life.said = Math.max(life.said, number);
+  life.know(number, sealed);
+}
+
+function addAll(numbers: NumberRanges, ranges: readonly NumberRange[]): void {
+  for (const [first, last] of ranges) numbers.add(first, last);
+}
+
+/** Keeps the last two, in the order of their numbers: they may arrive in another. */
+function takeBeat(sender: Sender, beat: Beat): void {
+  const { last, before } = sender;
+  if (last === undefined || beat.highest >= last.highest) {
+    if (last !== undefined && beat.highest > last.highest) sender.before = last;
+    sender.last = beat;
+  } else if (before === undefined || beat.highest >= before.highest) sender.before = beat;
+}
