@@ -63,7 +63,7 @@ export class FieldCursor {
     let number = tag >>> 3;
     const wireType = tag & 7;
     if (tag > 0x7f) {
-      number = (this.#long(at, 'tag') - wireType) / 8;
+      number = (this.#long(at, 'otlp.tag') - wireType) / 8;
       at = this.valueStart;
       if (bytes[at - 1] === 0) this.refuse('otlp.tag', 'otlp: a tag is not minimal');
     }
@@ -76,7 +76,7 @@ export class FieldCursor {
     if (wireType === LEN) {
       let length = bytes[at++]!;
       if (length > 0x7f) {
-        length = this.#long(at, 'length');
+        length = this.#long(at, 'otlp.length');
         at = this.valueStart;
       }
       // `at > end` where the message ended behind the tag: bytes[at] was read, but of the neighbour.
@@ -113,17 +113,17 @@ export class FieldCursor {
   }
 
   /** A tag or a length of more than one byte, the first of them in front of `start`; leaves `valueStart` behind the last. */
-  #long(start: number, what: 'tag' | 'length'): number {
+  #long(start: number, what: 'otlp.tag' | 'otlp.length'): number {
     let value = this.bytes[start - 1]! & 0x7f;
     let scale = 128;
     for (let at = start; ; scale *= 128) {
-      if (at >= this.#end) this.refuse('otlp.truncated', `otlp: a ${what} runs past the end`);
+      if (at >= this.#end) this.refuse('otlp.truncated', `${what}: runs past the end`);
       const byte = this.bytes[at++]!;
       // Multiplication, not shifts: five bytes reach bit 34, and bit 32 is where decoders part.
       value += (byte & 0x7f) * scale;
       this.valueStart = at;
       if (byte < 0x80) return value;
-      if (at === start + 4) this.refuse(`otlp.${what}`, `otlp: a ${what} is too long`);
+      if (at === start + 4) this.refuse(what, `${what}: is too long`);
     }
   }
 

@@ -122,7 +122,9 @@ function mkdirEffects(path: string, first: string | undefined): Effect[] {
 }
 
 const syncEffect = (known: Opened, isDir: boolean): Effect[] => [
-  isDir ? { act: 'sync directory', path: known.place } : { act: 'sync', file: known.id },
+  isDir
+    ? { act: 'sync directory', path: known.place }
+    : { act: 'sync', file: known.id, path: known.place },
 ];
 
 const openSync: typeof fs.openSync = (path, flags = 'r', mode) => {

@@ -53,7 +53,8 @@ export type Effect =
     }
   | { readonly act: 'append'; readonly file: string; readonly data: string }
   | { readonly act: 'truncate'; readonly file: string; readonly byteLength: number }
-  | { readonly act: 'sync'; readonly file: string }
+  /** What was opened to be read can be synced, too: then `path` tells what it is. */
+  | { readonly act: 'sync'; readonly file: string; readonly path: string }
   | { readonly act: 'rename'; readonly from: string; readonly to: string }
   | { readonly act: 'link'; readonly from: string; readonly to: string };
 

@@ -74,7 +74,8 @@ function diskAt({ begun, told }: TracedLife, lineCount: number): MemoryDisk {
     } else if (effect.act === 'append') {
       disk.append(fileOf(effect.file), new Uint8Array(Buffer.from(effect.data, 'base64')));
     } else if (effect.act === 'truncate') disk.truncate(fileOf(effect.file), effect.byteLength);
-    else if (effect.act === 'sync') disk.sync(fileOf(effect.file));
+    else if (effect.act === 'sync')
+      disk.sync(files.get(effect.file) ?? disk.open(`/${effect.path}`, 'existing'));
     else if (effect.act === 'rename') disk.rename(`/${effect.from}`, `/${effect.to}`);
     else disk.link(`/${effect.from}`, `/${effect.to}`);
   };
