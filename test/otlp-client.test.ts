@@ -2,6 +2,7 @@
 // Goal: a request arrives byte for byte over both protocols, and every answer of the OTLP retry table becomes the
 // outcome that the table asks for. Method: a real receiver on loopback, scripted answer by answer.
 import { mkdtempSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -324,4 +325,33 @@ describe('the answers of HTTP', () => {
     ]);
     expect(backend.requests.map((request) => request.path)).toEqual(['/in?team=7']);
   });
+});
+
+test('an HTTP server that answers before it has read: the request is its own until all of it is out', async () => {
+  const body = Buffer.alloc(16 * 1024 * 1024, 'a');
+  const got: Buffer[] = [];
+  let socket: Socket | undefined;
+  const server = createServer((connection) => {
+    socket = connection;
+    connection.once('data', (chunk: Buffer) => {
+      got.push(chunk);
+      connection.pause();
+      connection.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+      setTimeout(() => connection.on('data', (more: Buffer) => got.push(more)).resume(), 200);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const client = openOtlpClient({
+    protocol: 'http/protobuf',
+    endpoint: `http://127.0.0.1:${port}`,
+  });
+  const outcome = await client.send(body, 'traces');
+  body.fill('b');
+  const whole = (): Buffer => Buffer.concat(got);
+  await expect.poll(() => whole().length, { timeout: 20_000 }).toBeGreaterThan(16 * 1024 * 1024);
+  expect([outcome, whole().includes('bbbb')]).toEqual([{ status: 'ok' }, false]);
+  client.close();
+  socket?.destroy();
+  server.close();
 });

@@ -255,7 +255,17 @@ function post(
           request.destroy();
         }
       });
-      response.on('end', () => judge(true));
+      response.on('end', () => {
+        // Answered before all was sent. Once this resolves the caller may write over `body`, of which the rest must not
+        // go out changed: a yes waits for it, after a no nobody wants it.
+        const isAccepted = (response.statusCode ?? 0) < 300;
+        if (request.writableFinished) judge(true);
+        else if (isAccepted) request.once('finish', () => judge(true));
+        else {
+          judge(true);
+          request.destroy();
+        }
+      });
       response.on('error', (error) => {
         const isAccepted = (response.statusCode ?? 0) < 300;
         // Cut off inside its "yes": nobody knows what it said of parts, and twice is better than not at all.
