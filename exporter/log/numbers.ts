@@ -123,8 +123,8 @@ const INT_VALUE_TAG = 3 * 8 + VARINT;
 const CHILD_NUMBERS = [1, 2, 2];
 const SPAN_ATTRIBUTES = 9;
 
-/** `aigov.sequence` of the span of a `traces` entry; undefined where it has none in that spelling. */
-export function sequenceOf(entry: Uint8Array): number | undefined {
+/** The fields of the span of an entry that the walker let through. */
+export function spanOf(entry: Uint8Array): FieldCursor {
   let start = 0;
   let end = entry.length;
   for (const child of CHILD_NUMBERS) {
@@ -135,7 +135,12 @@ export function sequenceOf(entry: Uint8Array): number | undefined {
       end = cursor.valueEnd;
     }
   }
-  const span = new FieldCursor(entry, start, end);
+  return new FieldCursor(entry, start, end);
+}
+
+/** `aigov.sequence` of the span of a `traces` entry; undefined where it has none in that spelling. */
+export function sequenceOf(entry: Uint8Array): number | undefined {
+  const span = spanOf(entry);
   while (span.next()) {
     if (span.number !== SPAN_ATTRIBUTES) continue;
     const sequence = sequenceIn(entry, span.valueStart, span.valueEnd);

@@ -11,6 +11,7 @@ import {
   ATTR_AIGOV_HEARTBEAT_STATE,
 } from '../../../semconv/attributes.ts';
 import { concat, equalBytes, fromLatin1, latin1 } from '../../log/bytes.ts';
+import { spanOf } from '../../log/numbers.ts';
 import { FieldCursor, LEN, VARINT, varintByteLength, writeVarint } from '../../log/wire.ts';
 
 /** Which process: one life of it, by a text of its own choice. */
@@ -34,8 +35,6 @@ const TEXT = /^[\x20-\x7e]{0,1024}$/;
 const INTERVAL_MS_MAX = 86_400_000;
 const COUNT_TAG = 3 * 8 + VARINT;
 const TEXT_TAG = 1 * 8 + LEN;
-/** TracesData.resource_spans, ResourceSpans.scope_spans, ScopeSpans.spans: each the last field of an entry's level. */
-const CHILD_NUMBERS = [1, 2, 2];
 const SPAN_ATTRIBUTES = 9;
 
 const KEYS: ReadonlySet<string> = new Set([
@@ -65,21 +64,6 @@ export function claimsOf(entry: Uint8Array): Claims {
     instance: typeof instance === 'string' && INSTANCE.test(instance) ? instance : undefined,
     beat: isBeat ? { highest, open, intervalMs, isClosed: state === 'closed' } : undefined,
   };
-}
-
-/** The fields of the span of an entry that the walker let through. */
-export function spanOf(entry: Uint8Array): FieldCursor {
-  let start = 0;
-  let end = entry.length;
-  for (const child of CHILD_NUMBERS) {
-    const cursor = new FieldCursor(entry, start, end);
-    while (cursor.next()) {
-      if (cursor.number !== child) continue;
-      start = cursor.valueStart;
-      end = cursor.valueEnd;
-    }
-  }
-  return new FieldCursor(entry, start, end);
 }
 
 function valuesOf(entry: Uint8Array): Map<string, string | number> {

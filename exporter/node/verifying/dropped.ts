@@ -6,9 +6,9 @@
  */
 import { ATTR_AIGOV_VALUE_LENGTH_LIMIT } from '../../../semconv/index.ts';
 import { equalBytes, fromLatin1 } from '../../log/bytes.ts';
+import { spanOf } from '../../log/numbers.ts';
 import type { VerifiedRecord } from '../../log/record.ts';
 import { FieldCursor } from '../../log/wire.ts';
-import { spanOf } from './beats.ts';
 
 export interface Dropped {
   /** Spans of which anything was dropped. */

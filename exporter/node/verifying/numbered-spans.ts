@@ -3,7 +3,7 @@
  * Tells a span that arrives again from another one under the same number, which only two processes of one name give out.
  * Four bytes for each number, of which the latest pages are kept: bounded, and blind behind that bound.
  */
-import { spanOf } from './beats.ts';
+import { spanOf } from '../../log/numbers.ts';
 
 const PAGE_NUMBER_COUNT = 1024;
 /** 8,388,608 numbers, 32 MiB. */
