@@ -180,6 +180,31 @@ describe('groups', () => {
     ]);
   });
 
+  test('a request that comes when a group may begin does not wait again; the next ones do, together', () => {
+    const bench = openBench();
+    const beganMs = performance.now();
+    const names = (): string[] => bench.answers.map(([name]) => name);
+    bench.submit('a');
+    vi.advanceTimersToNextTimer();
+    expect([names(), performance.now() - beganMs]).toEqual([['a'], 0]);
+    bench.submit('b');
+    vi.advanceTimersByTime(5);
+    bench.submit('c');
+    vi.advanceTimersByTime(4);
+    expect(names()).toEqual(['a']);
+    vi.advanceTimersByTime(1);
+    expect(names()).toEqual(['a', 'b', 'c']);
+    expect(bench.answers.slice(1).map(([, outcome]) => outcome)).toEqual([
+      sealed(2, 0),
+      sealed(2, 1),
+    ]);
+    vi.advanceTimersByTime(10);
+    bench.submit('d');
+    vi.advanceTimersByTime(1);
+    expect(names()).toEqual(['a', 'b', 'c', 'd']);
+    bench.sealer.close();
+  });
+
   test('without a delay, a request is answered before `submit` returns', () => {
     const bench = openBench({ groupCommitMs: 0 });
     bench.submit('a');

@@ -4,18 +4,17 @@
  * what it can not write now it keeps, bounded, and goes on when the log opens again. Owns the order of the writer's
  * own events: opened, gaps, heartbeats, closed.
  */
-
 import { encodeHex } from '../../log/bytes.ts';
-import type {
-  CoverageEvent,
-  GapEvent,
-  IntentEvent,
-  InterruptedEvent,
-  ReceiptEvent,
-  RefusedEvent,
-  WriterCounters,
+import {
+  type CoverageEvent,
+  controlText,
+  type GapEvent,
+  type IntentEvent,
+  type InterruptedEvent,
+  type ReceiptEvent,
+  type RefusedEvent,
+  type WriterCounters,
 } from '../../log/control.ts';
-import { controlText } from '../../log/control.ts';
 import { type PayloadKind, splitRequest } from '../../log/entries.ts';
 import { LogError } from '../../log/errors.ts';
 import type { RecordSource } from '../../log/header.ts';
@@ -50,7 +49,7 @@ export interface SealerOptions {
   /** Opens the log; called again after each failure, with what is known of it by then. */
   readonly openWriter: (resume: Resume | undefined) => LogWriter;
   readonly now: () => number;
-  /** How long a request waits for others to share a record and an fsync with. */
+  /** How far apart groups begin: what comes sooner shares a record and an fsync, what was gathered before waits no more. */
   readonly groupCommitMs: number;
   /** How long a durable record waits for a signature at most. */
   readonly checkpointMs: number;
@@ -103,6 +102,7 @@ export class Sealer {
   #coverage: readonly CoverageEvent[] = [];
   #counters: WriterCounters = NO_COUNTERS;
   #groupTimer: NodeJS.Timeout | undefined;
+  #groupBeganMs = Number.NEGATIVE_INFINITY;
   #checkpointTimer: NodeJS.Timeout | undefined;
   #heartbeatTimer: NodeJS.Timeout | undefined;
   #reopenTimer: NodeJS.Timeout | undefined;
@@ -142,12 +142,16 @@ export class Sealer {
   /** Takes a request; answers through its `done`. Never throws. */
   submit(request: SealRequest): void {
     const refusal = this.#take(request);
-    if (refusal !== undefined) {
-      request.done(refusal);
-      return;
-    }
-    if (this.#options.groupCommitMs === 0) this.flush();
-    else this.#groupTimer ??= setTimeout(() => this.flush(), this.#options.groupCommitMs);
+    if (refusal !== undefined) request.done(refusal);
+    else if (this.#options.groupCommitMs === 0) this.flush();
+    else this.#gather();
+  }
+
+  /** Seals what waits once a group may begin; never in this turn, so that all that arrived during an fsync comes along. */
+  #gather(): void {
+    if (this.#groupTimer !== undefined) return;
+    const dueMs = this.#groupBeganMs + this.#options.groupCommitMs;
+    this.#groupTimer = setTimeout(() => this.flush(), Math.max(0, dueMs - performance.now()));
   }
 
   /** Cuts a request up and lets it wait; or says why not. */
@@ -214,14 +218,14 @@ export class Sealer {
     } else {
       this.#gaps.push(gap);
     }
-    this.#groupTimer ??= setTimeout(() => this.flush(), this.#options.groupCommitMs);
+    this.#gather();
   }
 
   /** Seals with the next record which packages are covered; none where nothing has changed. */
   tellCoverage(events: readonly CoverageEvent[]): void {
     if (this.#isClosed || events.length === 0) return;
     this.#coverage = events;
-    this.#groupTimer ??= setTimeout(() => this.flush(), this.#options.groupCommitMs);
+    this.#gather();
   }
 
   /** Seals all that waits, finishes the segment so that it can be archived, and signs. Never throws. */
@@ -265,6 +269,7 @@ export class Sealer {
     this.#groupTimer = undefined;
     const writer = this.#writer;
     if (writer === undefined || this.#isClosed) return;
+    this.#groupBeganMs = performance.now();
     try {
       while (this.#waiting.length > 0) this.#sealGroup(writer);
       if (this.#gaps.length > 0) this.#sealGaps(writer);
