@@ -265,9 +265,11 @@ describe('groups', () => {
 describe('what can never be sealed is answered at once', () => {
   test('bytes that are no request, with the code of the log core', () => {
     const bench = openBench();
-    bench.submit('noise', { bytes: new Uint8Array([0x0a, 0x05, 0x01]) });
+    const bytes = new Uint8Array([0x0a, 0x05, 0x01]);
+    bench.submit('noise', { bytes });
+    const refused = { code: 'otlp.truncated', sha256: sha256(bytes) };
     expect(bench.answers).toEqual([
-      ['noise', { status: 'lost', cause: expect.any(String), code: 'otlp.truncated' }],
+      ['noise', { status: 'lost', cause: expect.any(String), refused }],
     ]);
     bench.sealer.close();
   });

@@ -134,8 +134,8 @@ export function isLive(dir: string): boolean {
 const KEY_BYTE_LENGTH_MAX = 4096;
 
 /** The key that a log directory says is its own; undefined where it says none. */
-export async function keyBeside(dir: string): Promise<Verifier | undefined> {
-  const text = await readTextFile(join(dir, 'verifier'), KEY_BYTE_LENGTH_MAX);
+export function keyBeside(dir: string): Verifier | undefined {
+  const text = readTextFile(join(dir, 'verifier'), KEY_BYTE_LENGTH_MAX);
   if (text === undefined) return undefined;
   try {
     return parseVerifier(sha256, text.trim());
@@ -196,7 +196,7 @@ async function openLog(dir: string, trust: TrustFile | undefined) {
   let known: TrustedLog | undefined;
   let verifier: Verifier | undefined;
   if (trust === undefined) {
-    verifier = await keyBeside(dir);
+    verifier = keyBeside(dir);
   } else {
     // A torn checkpoint must not hide which log is expected here, and which head.
     const origin = originBeside(checkpoints) ?? (await firstOrigin(dir));

@@ -29,6 +29,7 @@ import {
 } from '../storage/log-writer.ts';
 import { equalSources } from '../storage/record.ts';
 import { causeOf } from '../system/cause.ts';
+import { sha256 } from '../system/keys.ts';
 
 /** One OTLP request to seal. Its entries go into one record, in order; into several if one can not hold them. */
 export interface SealRequest {
@@ -165,7 +166,8 @@ export class Sealer {
       entries = splitRequest(bytes, kind);
     } catch (error) {
       if (!(error instanceof LogError)) throw error;
-      return { status: 'lost', cause: error.message, code: error.code };
+      const refused = { code: error.code, sha256: sha256(bytes) };
+      return { status: 'lost', cause: error.message, refused };
     }
     if (entries.length === 0) return { status: 'lost', cause: 'no span in the request' };
     const groups = recordsOf(entries);

@@ -16,7 +16,7 @@ export class RecentRecords {
   #byteLength = 0;
   #isFull = false;
 
-  /** @param isAskedFor false while the consumer does not get on: then there is no use in keeping more */
+  /** @param isAskedFor false while the consumer does not get on: then there is no use in keeping any */
   constructor(isAskedFor: () => boolean) {
     this.#isAskedFor = isAskedFor;
   }
@@ -31,9 +31,14 @@ export class RecentRecords {
    * nothing is kept until all were asked for, so that memory and disk do not take turns with each record.
    */
   add(record: StoredRecord): void {
+    if (!this.#isAskedFor()) {
+      this.#records.clear();
+      this.#byteLength = 0;
+      return;
+    }
     const byteLength = byteLengthOf(record);
     if (this.#records.size === 0) this.#isFull = false;
-    if (this.#byteLength + byteLength > BYTE_LENGTH_MAX || !this.#isAskedFor()) this.#isFull = true;
+    if (this.#byteLength + byteLength > BYTE_LENGTH_MAX) this.#isFull = true;
     if (this.#isFull) return;
     this.#records.set(record.index, record);
     this.#byteLength += byteLength;
