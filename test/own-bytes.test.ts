@@ -2,7 +2,7 @@
 // Goal: nothing is given away or freed that somebody else's bytes share a buffer with. Method: bytes alone, behind the head
 // of a frame, and cut out of a larger buffer as Node's pool does it.
 import { describe, expect, test } from 'vitest';
-import { freeBytes, joinBytes, ownBytes } from '../exporter/node/system/own-bytes.ts';
+import { freeBytes, freeParts, joinBytes, ownBytes } from '../exporter/node/system/own-bytes.ts';
 
 const alone = (...bytes: readonly number[]): Uint8Array<ArrayBuffer> => Uint8Array.from(bytes);
 const framed = (): Uint8Array<ArrayBuffer> => alone(0, 0, 0, 0, 2, 7, 8).subarray(5);
@@ -38,6 +38,14 @@ describe('freed', () => {
     freeBytes(bytes);
     expect(bytes.length).toBe(left);
   });
+});
+
+test('parts are freed with all that they were cut out of, also a second time', () => {
+  const whole = alone(1, 2, 3);
+  const parts = [whole.subarray(0, 1), whole.subarray(1), alone(4)];
+  freeParts(parts);
+  freeParts(parts);
+  expect([whole, ...parts].map(({ length }) => length)).toEqual([0, 0, 0, 0]);
 });
 
 describe('joined', () => {

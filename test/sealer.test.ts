@@ -236,6 +236,32 @@ describe('groups', () => {
     bench.sealer.close();
   });
 
+  test('entries are freed once their request is answered, and not between its records', () => {
+    const disk = emptyDisk();
+    const files = openFaultyFiles(disk);
+    const appended: Uint8Array[] = [];
+    let seenCount = 0;
+    const bench = openBench(
+      {
+        groupCommitMs: 0,
+        openWriter: (resume) =>
+          openWriter(files, signer, {
+            resume,
+            onAppended: ({ entries, kind }) => {
+              if (kind === 'control') return;
+              appended.push(...entries);
+              seenCount += entries.filter(({ length }) => length > 0).length;
+            },
+          }),
+      },
+      { disk, files },
+    );
+    bench.submit('large', { bytes: many(5000) });
+    expect([seenCount, appended.length]).toEqual([5000, 5000]);
+    expect(appended.filter(({ length }) => length > 0)).toEqual([]);
+    bench.sealer.close();
+  });
+
   test('requests that do not fit together go one after the other', async () => {
     const bench = openBench({ pendingByteLengthMax: 1e9 });
     for (const name of ['a', 'b', 'c']) bench.submit(name, { bytes: many(2000) });

@@ -30,6 +30,8 @@ import {
 import { equalSources } from '../storage/record.ts';
 import { causeOf } from '../system/cause.ts';
 import { sha256 } from '../system/keys.ts';
+import { freeParts } from '../system/own-bytes.ts';
+import { fitsRecord, type Group, groupsOf } from './groups.ts';
 
 /** One OTLP request to seal. Its entries go into one record, in order; into several if one can not hold them. */
 export interface SealRequest {
@@ -65,17 +67,12 @@ export interface SealerOptions {
 }
 
 /** Entries of one request that go into one record together. */
-interface Part {
+interface Part extends Group {
   readonly kind: SealRequest['kind'];
   readonly source: RecordSource;
-  readonly entries: readonly Uint8Array[];
-  readonly byteLength: number;
   readonly settle: (outcome: SealOutcome) => void;
 }
 
-/** Bounds of one record: large enough to compress well, small enough to verify and to prove from. */
-const RECORD_ENTRY_COUNT = 4096;
-const RECORD_BYTE_LENGTH = 4 * 1024 * 1024;
 const REOPEN_DELAY_MS_MIN = 500;
 const REOPEN_DELAY_MS_MAX = 30_000;
 /** Gaps that wait for a log to be written to; further ones are added to the last. */
@@ -170,14 +167,17 @@ export class Sealer {
       return { status: 'lost', cause: error.message, refused };
     }
     if (entries.length === 0) return { status: 'lost', cause: 'no span in the request' };
-    const groups = recordsOf(entries);
+    const groups = groupsOf(entries);
     let unsettled = groups.length;
     let first: SealOutcome | undefined;
     let failure: SealOutcome | undefined;
     const settle = (outcome: SealOutcome): void => {
       first ??= outcome;
       if (outcome.status === 'lost') failure ??= outcome;
-      if (--unsettled === 0) done(failure ?? first);
+      if (--unsettled > 0) return;
+      done(failure ?? first);
+      // Else the garbage collector is called for them, on threads that the application may need.
+      freeParts(entries);
     };
     for (const group of groups) {
       this.#waiting.push({ kind, source, ...group, settle });
@@ -329,9 +329,7 @@ export class Sealer {
     let entryCount = 0;
     let byteLength = 0;
     for (const part of this.#waiting) {
-      const fits =
-        entryCount + part.entries.length <= RECORD_ENTRY_COUNT &&
-        byteLength + part.byteLength <= RECORD_BYTE_LENGTH;
+      const fits = fitsRecord(entryCount + part.entries.length, byteLength + part.byteLength);
       const isAlike = part.kind === first.kind && equalSources(part.source, first.source);
       if (group.length > 0 && !(fits && isAlike)) break;
       group.push(part);
@@ -478,25 +476,4 @@ export class Sealer {
     this.#durable();
     this.flush();
   }
-}
-
-/** Entries in groups that one record each can hold; an entry larger than that is a group of its own. */
-function recordsOf(
-  entries: readonly Uint8Array[],
-): { readonly entries: readonly Uint8Array[]; readonly byteLength: number }[] {
-  const groups: { entries: Uint8Array[]; byteLength: number }[] = [];
-  let group = { entries: [] as Uint8Array[], byteLength: 0 };
-  for (const entry of entries) {
-    const fits =
-      group.entries.length < RECORD_ENTRY_COUNT &&
-      group.byteLength + entry.length <= RECORD_BYTE_LENGTH;
-    if (!fits && group.entries.length > 0) {
-      groups.push(group);
-      group = { entries: [], byteLength: 0 };
-    }
-    group.entries.push(entry);
-    group.byteLength += entry.length;
-  }
-  groups.push(group);
-  return groups;
 }

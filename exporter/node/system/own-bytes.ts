@@ -24,6 +24,13 @@ export function freeBytes(bytes: Uint8Array): void {
   if (isAlone(bytes) && !bytes.buffer.detached) bytes.buffer.transfer(0);
 }
 
+/** Frees the buffers that parts were cut out of, however many share one: nobody may read any of those parts again. */
+export function freeParts(parts: readonly Uint8Array[]): void {
+  for (const { buffer } of parts) {
+    if (buffer instanceof ArrayBuffer && !buffer.detached) buffer.transfer(0);
+  }
+}
+
 /** One behind the other, in a buffer of their own; the chunks are freed. */
 export function joinBytes(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const [first] = chunks;
