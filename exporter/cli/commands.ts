@@ -12,10 +12,8 @@ import { VERSION } from '../node/system/version.ts';
 import type { TimeRange } from '../node/verifying/instances.ts';
 import { type BackendReader, fileReader, jaegerReader, tempoReader } from './backend-reader.ts';
 import { parseTime } from './completeness.ts';
+import { EXIT_IO, EXIT_USAGE } from './exit.ts';
 import { openTerminal, shownLines, type Terminal } from './terminal.ts';
-
-const EXIT_USAGE = 2;
-const EXIT_IO = 5;
 
 type Values = Readonly<Record<string, string | boolean | undefined>>;
 

@@ -28,17 +28,9 @@ import { beginAhead, type Checkers, giveBack, openCheckers } from '../node/verif
 import type { TimeRange } from '../node/verifying/instances.ts';
 import type { TalliedRecord } from '../node/verifying/tally.ts';
 import { Completeness } from './completeness.ts';
+import { EXIT_IO, EXIT_OF } from './exit.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile, type TrustedLog, type TrustFile } from './trust.ts';
-
-export const EXIT_OF: Readonly<Record<Verdict, number>> = {
-  valid: 0,
-  invalid: 1,
-  incomplete: 3,
-  unverifiable: 4,
-};
-/** The outside world failed. */
-export const EXIT_IO = 5;
 
 /** Worst first, as several verdicts are joined. */
 const WORST: readonly Verdict[] = ['invalid', 'unverifiable', 'incomplete', 'valid'];
