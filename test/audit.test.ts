@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { openTrustFile } from '../exporter/cli/trust.ts';
 import { verifyDirectory } from '../exporter/cli/verify.ts';
 import { parseNumberRanges, sequenceOf } from '../exporter/log/numbers.ts';
@@ -99,6 +99,18 @@ describe('an audit', () => {
     expect(records.at(-1)!.events).toEqual([
       { name: 'closed', started: 5, ended: 5, sealed: 5, lost: 0, highest: 5, open: '' },
     ]);
+  });
+
+  test('gathers spans on the event loop for `groupCommitMs`', async () => {
+    const audit = open({ dir: newDir(), groupCommitMs: 1234 });
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    try {
+      endSpans(SDK_LINES[2]!, audit, 2);
+      expect(timers.mock.calls.map(([, delayMs]) => delayMs)).toEqual([1234]);
+    } finally {
+      timers.mockRestore();
+    }
+    await audit.shutdown();
   });
 
   test('keeps its files to its owner, but for the public key', async () => {

@@ -115,7 +115,7 @@ const lost =
   (code?: 'otlp.wire-type' | 'otlp.amplification') => async (): Promise<SealOutcome> => ({
     status: 'lost',
     cause: 'x',
-    ...(code === undefined ? {} : { code }),
+    ...(code === undefined ? {} : { refused: { code, sha256: new Uint8Array(32) } }),
   });
 const never = (): Promise<SealOutcome> => new Promise(() => {});
 const GOOD = tracesOf('chat');

@@ -152,7 +152,11 @@ describe('the code of the answer', () => {
   const lost =
     (code?: 'otlp.depth'): IntakeOptions['seal'] =>
     async () =>
-      ({ status: 'lost', cause: 'x', ...(code === undefined ? {} : { code }) }) as SealOutcome;
+      ({
+        status: 'lost',
+        cause: 'x',
+        ...(code === undefined ? {} : { refused: { code, sha256: new Uint8Array(32) } }),
+      }) as SealOutcome;
   const broken = (): never => {
     throw new Error('broken');
   };

@@ -24,6 +24,7 @@ import {
   type WholeRequest,
 } from '../exporter/node/gateway/gateway-intake.ts';
 import type { GatewayMetrics } from '../exporter/node/gateway/gateway-metrics.ts';
+import { sha256 } from '../exporter/node/system/keys.ts';
 import { decodeOtlp, encodeOtlp } from './support/otlp-backend.ts';
 
 const SEALED: SealOutcome = { status: 'sealed', origin: 'a', recordIndex: 1, firstEntry: 0 };
@@ -142,6 +143,13 @@ describe('what arrives whole', () => {
     expect(buffer).not.toBe(pooled.buffer);
   });
 
+  test('is not copied where the buffer is its own already', async () => {
+    const { send, sealed } = setUp();
+    const body = new Uint8Array(GOOD);
+    await send(body);
+    expect(sealed[0]!.bytes).toBe(body);
+  });
+
   test.each<[string, Uint8Array, Partial<WholeRequest>]>([
     ['no bytes', new Uint8Array(), {}],
     ['no spans', encodeOtlp('TracesData', { resourceSpans: [{ resource: {} }] }), {}],
@@ -181,7 +189,7 @@ describe('what can never be accepted', () => {
     (code: 'otlp.wire-type' | 'otlp.amplification') => async (): Promise<SealOutcome> => ({
       status: 'lost',
       cause: 'x',
-      code,
+      refused: { code, sha256: sha256(GOOD) },
     });
   test.each<[string, Uint8Array, Partial<WholeRequest>, Partial<IntakeOptions>, string, string]>([
     ['no protobuf', Buffer.of(0xff), {}, {}, 'malformed', 'otlp.truncated'],
@@ -245,9 +253,12 @@ describe('what can never be accepted', () => {
       'body.too-large',
     ],
   ])('%s', async (_name, body, more, overrides, reason, cause) => {
+    const hash = sha256(body);
     const { send, refusals, numbers, intake } = setUp(overrides);
-    expect(await send(body, more)).toEqual(never(reason));
-    expect(refusals).toEqual([{ sender: { kind: 'direct', principal: undefined }, cause, body }]);
+    expect(await send(new Uint8Array(body), more)).toEqual(never(reason));
+    const sender = { kind: 'direct', principal: undefined };
+    expect(refusals).toEqual([{ sender, cause, sha256: expect.any(Function) }]);
+    expect(refusals[0]!.sha256?.()).toEqual(hash);
     expect(numbers.at(-1)).toBe(`refused ${cause} `.trimEnd());
     expect(intake.inFlightByteLength).toBe(0);
   });
@@ -260,7 +271,7 @@ describe('what can never be accepted', () => {
       {
         sender: { kind: 'collector', principal: undefined },
         cause: 'client.unauthenticated',
-        body: undefined,
+        sha256: undefined,
       },
     ]);
   });

@@ -16,8 +16,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startProvider } from '../exporter/cli/demo-world.ts';
+import { EXIT_OF } from '../exporter/cli/exit.ts';
 import { readSpan, type ShownSpan } from '../exporter/cli/span.ts';
-import { EXIT_OF, findLogs, verifyDirectory } from '../exporter/cli/verify.ts';
+import { findLogs, verifyDirectory } from '../exporter/cli/verify.ts';
 import { shapeOf, shownIn } from '../scripts/readme.ts';
 
 const ROOT = join(import.meta.dirname, '..');

@@ -180,6 +180,31 @@ describe('groups', () => {
     ]);
   });
 
+  test('a request that comes when a group may begin does not wait again; the next ones do, together', () => {
+    const bench = openBench();
+    const beganMs = performance.now();
+    const names = (): string[] => bench.answers.map(([name]) => name);
+    bench.submit('a');
+    vi.advanceTimersToNextTimer();
+    expect([names(), performance.now() - beganMs]).toEqual([['a'], 0]);
+    bench.submit('b');
+    vi.advanceTimersByTime(5);
+    bench.submit('c');
+    vi.advanceTimersByTime(4);
+    expect(names()).toEqual(['a']);
+    vi.advanceTimersByTime(1);
+    expect(names()).toEqual(['a', 'b', 'c']);
+    expect(bench.answers.slice(1).map(([, outcome]) => outcome)).toEqual([
+      sealed(2, 0),
+      sealed(2, 1),
+    ]);
+    vi.advanceTimersByTime(10);
+    bench.submit('d');
+    vi.advanceTimersByTime(1);
+    expect(names()).toEqual(['a', 'b', 'c', 'd']);
+    bench.sealer.close();
+  });
+
   test('without a delay, a request is answered before `submit` returns', () => {
     const bench = openBench({ groupCommitMs: 0 });
     bench.submit('a');
@@ -208,6 +233,32 @@ describe('groups', () => {
     bench.submit('large', { bytes: many(9000) });
     expect(bench.answers).toEqual([['large', sealed(1, 0)]]);
     expect(await countsOf(bench)).toEqual([4096, 4096, 808]);
+    bench.sealer.close();
+  });
+
+  test('entries are freed once their request is answered, and not between its records', () => {
+    const disk = emptyDisk();
+    const files = openFaultyFiles(disk);
+    const appended: Uint8Array[] = [];
+    let seenCount = 0;
+    const bench = openBench(
+      {
+        groupCommitMs: 0,
+        openWriter: (resume) =>
+          openWriter(files, signer, {
+            resume,
+            onAppended: ({ entries, kind }) => {
+              if (kind === 'control') return;
+              appended.push(...entries);
+              seenCount += entries.filter(({ length }) => length > 0).length;
+            },
+          }),
+      },
+      { disk, files },
+    );
+    bench.submit('large', { bytes: many(5000) });
+    expect([seenCount, appended.length]).toEqual([5000, 5000]);
+    expect(appended.filter(({ length }) => length > 0)).toEqual([]);
     bench.sealer.close();
   });
 
@@ -240,9 +291,11 @@ describe('groups', () => {
 describe('what can never be sealed is answered at once', () => {
   test('bytes that are no request, with the code of the log core', () => {
     const bench = openBench();
-    bench.submit('noise', { bytes: new Uint8Array([0x0a, 0x05, 0x01]) });
+    const bytes = new Uint8Array([0x0a, 0x05, 0x01]);
+    bench.submit('noise', { bytes });
+    const refused = { code: 'otlp.truncated', sha256: sha256(bytes) };
     expect(bench.answers).toEqual([
-      ['noise', { status: 'lost', cause: expect.any(String), code: 'otlp.truncated' }],
+      ['noise', { status: 'lost', cause: expect.any(String), refused }],
     ]);
     bench.sealer.close();
   });

@@ -19,6 +19,7 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
     'exporter/node/config/content-judge.ts',
     'content-policy.test: names, rules, and keys as nobody writes them',
   ],
+  ['exporter/cli/exit.ts', 'readme.test compares it with the table'],
   ['index.ts', 'package.test: the root import throws and names the entry points'],
   ['semconv/index.ts', 'package.test loads every entry point; semconv.test uses it'],
   ['semconv/attributes.ts', 'generated; semconv.test compares it with the registry'],

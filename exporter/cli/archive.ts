@@ -6,10 +6,8 @@
 import { archivePolicies } from '../node/archive/archive-policies.ts';
 import { type ProbeResult, type ProbeStatus, probeArchive } from '../node/archive/archive-probe.ts';
 import { ConfigError, readConfig } from '../node/config/config.ts';
+import { EXIT_PROBLEM, EXIT_UNKNOWN } from './exit.ts';
 import { shown, type Terminal } from './terminal.ts';
-
-const EXIT_MISSING = 1;
-const EXIT_UNKNOWN = 4;
 
 const SIGN_OF: Readonly<Record<ProbeStatus, string>> = {
   ok: '✓',
@@ -60,6 +58,6 @@ export async function runArchiveTest(
         : terminal.good('fit');
     terminal.data(`this bucket is ${terminal.bold(fit)} to be an archive`);
   }
-  if (has('missing')) return EXIT_MISSING;
+  if (has('missing')) return EXIT_PROBLEM;
   return has('unknown') ? EXIT_UNKNOWN : 0;
 }

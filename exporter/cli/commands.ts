@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The `sealspan` command: parses the line, runs one command, and sets the exit status of DESIGN's table. Data goes to
- * stdout, everything else to stderr.
+ * The `sealspan` command: parses the line, loads and runs one command, and sets the exit status of DESIGN's table. Data goes
+ * to stdout, everything else to stderr.
  */
 import { availableParallelism } from 'node:os';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
@@ -10,22 +10,10 @@ import { ConfigError, readConfig } from '../node/config/config.ts';
 import { causeOf } from '../node/system/cause.ts';
 import { VERSION } from '../node/system/version.ts';
 import type { TimeRange } from '../node/verifying/instances.ts';
-import { runArchiveTest } from './archive.ts';
 import { type BackendReader, fileReader, jaegerReader, tempoReader } from './backend-reader.ts';
 import { parseTime } from './completeness.ts';
-import { runDemo } from './demo.ts';
-import { runDoctor } from './doctor.ts';
-import { runGateway } from './gateway.ts';
-import { runHold } from './hold.ts';
-import { runKeygen } from './keygen.ts';
-import { runReconcile } from './reconcile.ts';
-import { runRecover } from './recover.ts';
-import { runShow } from './show.ts';
+import { EXIT_IO, EXIT_USAGE } from './exit.ts';
 import { openTerminal, shownLines, type Terminal } from './terminal.ts';
-import { EXIT_IO, runVerify } from './verify.ts';
-import { runVerifyArchive } from './verify-archive.ts';
-
-const EXIT_USAGE = 2;
 
 type Values = Readonly<Record<string, string | boolean | undefined>>;
 
@@ -39,7 +27,7 @@ interface Command {
     values: Values,
     positionals: readonly string[],
     terminal: Terminal,
-  ) => Promise<number> | number;
+  ) => Promise<number>;
 }
 
 class UsageError extends Error {}
@@ -136,20 +124,24 @@ example: sealspan verify ./sealspan-log --trust ~/sealspan-trust.yaml --from 202
       region: { type: 'string' },
       'path-style': { type: 'boolean' },
     },
-    run: (values, [dir = configuredDir()], terminal) => {
+    run: async (values, [dir = configuredDir()], terminal) => {
       const how = {
         trustPath: text(values, 'trust'),
         threadCount: threadCountOf(values),
         isJson: values.json === true,
       };
       const range = rangeOf(values);
-      if (!dir.startsWith('s3://')) return runVerify({ dir, range, ...how }, terminal);
+      if (!dir.startsWith('s3://')) {
+        const { runVerify } = await import('./verify.ts');
+        return runVerify({ dir, range, ...how }, terminal);
+      }
       const where = {
         url: dir,
         endpoint: text(values, 'endpoint'),
         region: text(values, 'region'),
         pathStyle: values['path-style'] === true,
       };
+      const { runVerifyArchive } = await import('./verify-archive.ts');
       return runVerifyArchive({ ...where, range, ...how }, terminal);
     },
   },
@@ -182,11 +174,12 @@ example: sealspan reconcile ./sealspan-log --jaeger http://localhost:16686 --kee
       to: { type: 'string' },
       trust: { type: 'string' },
     },
-    run: (values, [dir = configuredDir()], terminal) => {
+    run: async (values, [dir = configuredDir()], terminal) => {
       const keeps = Number(text(values, 'keeps') ?? '100');
       if (!(keeps >= 0 && keeps <= 100)) {
         throw new UsageError(`--keeps: ${text(values, 'keeps')} is no number of 0 to 100`);
       }
+      const { runReconcile } = await import('./reconcile.ts');
       return runReconcile(
         readerOf(values),
         {
@@ -215,8 +208,8 @@ directory is kept, under another name. Prints the public line of the new key for
 
 example: sealspan recover --instance 0`,
     options: { instance: { type: 'string' }, log: { type: 'string' } },
-    run: (values, _positionals, terminal) =>
-      runRecover(
+    run: async (values, _positionals, terminal) =>
+      (await import('./recover.ts')).runRecover(
         {
           instance: text(values, 'instance'),
           origin: text(values, 'log'),
@@ -240,8 +233,9 @@ exit 0 fit, 1 something is missing, 2 usage, 4 something can not be told with th
 
 example: sealspan archive test`,
     options: {},
-    run: (values, positionals, terminal) => {
+    run: async (values, positionals, terminal) => {
       if (positionals.join(' ') !== 'test') throw new UsageError('expected: sealspan archive test');
+      const { runArchiveTest } = await import('./archive.ts');
       return runArchiveTest({ isJson: values.json === true }, terminal);
     },
   },
@@ -260,7 +254,7 @@ until it is released, whatever the retention. A writer that runs does it within 
 
 example: sealspan hold place --id case-4711 --by legal ./sealspan-log`,
     options: { id: { type: 'string' }, by: { type: 'string' } },
-    run: (values, [action = '', dir = configuredDir()], terminal) => {
+    run: async (values, [action = '', dir = configuredDir()], terminal) => {
       const known = { place: 'placed', release: 'released', list: undefined } as const;
       if (!Object.hasOwn(known, action)) {
         throw new UsageError('expected: sealspan hold place, release or list');
@@ -271,6 +265,7 @@ example: sealspan hold place --id case-4711 --by legal ./sealspan-log`,
         id: required(values, 'id', '--id case-4711'),
         by: text(values, 'by'),
       };
+      const { runHold } = await import('./hold.ts');
       return runHold({ dir, request, isJson: values.json === true }, terminal);
     },
   },
@@ -301,7 +296,7 @@ example: sealspan show --trace 4bf92f3577b34da6a3ce929d0e0e4736 ./sealspan-log`,
       full: { type: 'boolean' },
       raw: { type: 'boolean' },
     },
-    run: (values, [dir = configuredDir()], terminal) => {
+    run: async (values, [dir = configuredDir()], terminal) => {
       const traceId = required(
         values,
         'trace',
@@ -309,6 +304,7 @@ example: sealspan show --trace 4bf92f3577b34da6a3ce929d0e0e4736 ./sealspan-log`,
       ).toLowerCase();
       if (!TRACE_ID.test(traceId))
         throw new UsageError(`--trace: '${traceId}' is not 32 hexadecimal digits`);
+      const { runShow } = await import('./show.ts');
       return runShow(
         {
           dir,
@@ -332,8 +328,8 @@ prints the public line for trust files. One key signs one log, for life.
 
 example: sealspan keygen --origin payments/prod/0 --out /etc/sealspan/payments-0.pem`,
     options: { origin: { type: 'string' }, out: { type: 'string' } },
-    run: (values, _positionals, terminal) =>
-      runKeygen(
+    run: async (values, _positionals, terminal) =>
+      (await import('./keygen.ts')).runKeygen(
         {
           origin: required(values, 'origin', '--origin payments/prod/0'),
           path: required(values, 'out', '--out sealspan-key.pem'),
@@ -360,8 +356,11 @@ exit 0 after SIGTERM or SIGINT, 2 configuration, 5 the log, an address, the disk
 
 example: sealspan gateway --config /etc/sealspan/sealspan.yaml`,
     options: { config: { type: 'string' } },
-    run: (values, _positionals, terminal) =>
-      runGateway({ configPath: text(values, 'config'), isJson: values.json === true }, terminal),
+    run: async (values, _positionals, terminal) =>
+      (await import('./gateway.ts')).runGateway(
+        { configPath: text(values, 'config'), isJson: values.json === true },
+        terminal,
+      ),
   },
   doctor: {
     wordCount: 1,
@@ -379,8 +378,11 @@ exit 0 no problem, 1 a problem, such as a package that is installed and not hook
 
 example: sealspan doctor ./sealspan-log --online`,
     options: { online: { type: 'boolean' } },
-    run: (values, [dir], terminal) =>
-      runDoctor({ dir, isOnline: values.online === true, isJson: values.json === true }, terminal),
+    run: async (values, [dir], terminal) =>
+      (await import('./doctor.ts')).runDoctor(
+        { dir, isOnline: values.online === true, isJson: values.json === true },
+        terminal,
+      ),
   },
   demo: {
     wordCount: 0,
@@ -396,11 +398,12 @@ Runs a small service with the real \`openai\` client against a local stand-in fo
 
 example: sealspan demo --dir ./demo-log`,
     options: { dir: { type: 'string' }, calls: { type: 'string' } },
-    run: (values, _positionals, terminal) => {
+    run: async (values, _positionals, terminal) => {
       const calls = Number(text(values, 'calls') ?? '24');
       if (!Number.isInteger(calls) || calls < 8 || calls > 100_000) {
         throw new UsageError(`--calls: ${text(values, 'calls')} is no integer of 8 to 100000`);
       }
+      const { runDemo } = await import('./demo.ts');
       return runDemo(
         { dir: text(values, 'dir'), callCount: calls, isJson: values.json === true },
         terminal,

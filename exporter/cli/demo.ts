@@ -23,6 +23,7 @@ import type { Report } from '../log/report.ts';
 import { readFrames } from '../log/segment.ts';
 import { ConfigError } from '../node/config/config.ts';
 import { type DemoBackend, type DemoProvider, startBackend, startProvider } from './demo-world.ts';
+import { EXIT_PROBLEM, EXIT_USAGE } from './exit.ts';
 import { runShow } from './show.ts';
 import { readSpan, type ShownSpan } from './span.ts';
 import { shown, type Terminal } from './terminal.ts';
@@ -62,8 +63,6 @@ interface ServiceRun {
   readonly stderr: string;
 }
 
-const EXIT_FAILED = 1;
-const EXIT_USAGE = 2;
 /** What the service imports beside sealspan. */
 const PACKAGES = ['@opentelemetry/api', '@opentelemetry/sdk-node', 'openai'];
 const SERVICE_DELAY_MS = 60_000;
@@ -266,7 +265,7 @@ class Telling {
     this.#say(`    ${listed(count(run.calls, ({ route }) => route))}`);
     if (run.status !== 0) {
       this.#terminal.note(run.stderr.trimEnd());
-      return EXIT_FAILED;
+      return EXIT_PROBLEM;
     }
     const log = await readLog(this.#dir);
     const { report, spans } = log;
@@ -311,7 +310,7 @@ class Telling {
         }),
       );
     }
-    return this.#isGood ? 0 : EXIT_FAILED;
+    return this.#isGood ? 0 : EXIT_PROBLEM;
   }
 
   #completeness(

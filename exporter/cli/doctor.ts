@@ -19,6 +19,7 @@ import {
   type PackageRow,
   probePackages,
 } from './doctor-packages.ts';
+import { EXIT_PROBLEM } from './exit.ts';
 import { shownJson, shownLines, type Terminal } from './terminal.ts';
 import { findLogs, isLive, requireDirectory } from './verify.ts';
 
@@ -30,7 +31,6 @@ export interface DoctorOptions {
   readonly isJson: boolean;
 }
 
-const EXIT_PROBLEM = 1;
 /** Packages any of which is, or brings, a tracer provider that spans are recorded by. */
 const SDKS = [
   '@opentelemetry/sdk-node',

@@ -5,14 +5,13 @@
  */
 import { readConfig } from '../node/config/config.ts';
 import { openGateway } from '../node/gateway.ts';
+import { EXIT_IO } from './exit.ts';
 import { shown, type Terminal } from './terminal.ts';
 
 export interface GatewayOptions {
   readonly configPath: string | undefined;
   readonly isJson: boolean;
 }
-
-const EXIT_IO = 5;
 
 /** Runs the command; resolves with the exit status once the log is closed. */
 export async function runGateway(options: GatewayOptions, terminal: Terminal): Promise<number> {

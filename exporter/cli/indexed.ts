@@ -78,7 +78,7 @@ interface SignedHead {
 
 /** The newest checkpoint, with a signature that holds; or, in words, why there is none to go by. */
 async function signedHead(dir: string, trust: TrustFile | undefined): Promise<SignedHead | string> {
-  const file = await readNewestCheckpoint(dir);
+  const file = readNewestCheckpoint(dir);
   if (file === undefined) return 'there is no checkpoint';
   let head: Checkpoint;
   try {
@@ -88,7 +88,7 @@ async function signedHead(dir: string, trust: TrustFile | undefined): Promise<Si
     throw error;
   }
   const known = trust?.logs.find(({ origin }) => origin === head.origin);
-  const verifier = trust === undefined ? await keyBeside(dir) : known?.verifier;
+  const verifier = trust === undefined ? keyBeside(dir) : known?.verifier;
   if (verifier === undefined || verifier.name !== head.origin) {
     return 'there is no key to check the checkpoint with';
   }
@@ -116,7 +116,7 @@ async function lookUp(
   }
   const records: VerifiedRecord[] = [];
   for (const number of found) {
-    const frame = await index.read(number);
+    const frame = index.read(number);
     if (frame === undefined) throw new Misfit(`record ${number} is not where it should be`);
     const record = await verifyRecord(frame, nodePrimitives);
     if ('code' in record) throw new Misfit(`record ${number}: ${record.message}`);

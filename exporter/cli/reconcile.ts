@@ -9,18 +9,11 @@ import type { Verdict } from '../log/report.ts';
 import { ConfigError } from '../node/config/config.ts';
 import type { TimeRange } from '../node/verifying/instances.ts';
 import { BackendError, type BackendReader, type BackendSpan } from './backend-reader.ts';
+import { EXIT_IO, EXIT_OF } from './exit.ts';
 import { readSpan } from './span.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile } from './trust.ts';
-import {
-  EXIT_IO,
-  EXIT_OF,
-  findLogsAloud,
-  joinVerdicts,
-  readable,
-  verdictText,
-  verifyDirectory,
-} from './verify.ts';
+import { findLogsAloud, joinVerdicts, readable, verdictText, verifyDirectory } from './verify.ts';
 
 export interface ReconcileOptions {
   readonly dir: string;

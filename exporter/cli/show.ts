@@ -12,18 +12,12 @@ import type { SourceKind } from '../log/header.ts';
 import type { VerifiedRecord } from '../log/record.ts';
 import type { Verdict } from '../log/report.ts';
 import { groupCalls } from './calls.ts';
+import { EXIT_IO, EXIT_OF, EXIT_UNKNOWN } from './exit.ts';
 import { findIndexed, type IndexedTrace } from './indexed.ts';
 import { readSpan, type ShownSpan } from './span.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile, type TrustFile } from './trust.ts';
-import {
-  EXIT_IO,
-  EXIT_OF,
-  findLogsAloud,
-  joinVerdicts,
-  readable,
-  verifyDirectory,
-} from './verify.ts';
+import { findLogsAloud, joinVerdicts, readable, verifyDirectory } from './verify.ts';
 
 export interface ShowOptions {
   readonly dir: string;
@@ -52,8 +46,6 @@ interface Found extends ShownSpan {
   /** Number in the trace of the call of a model that it tells of; several spans may tell of one. */
   call?: number;
 }
-
-const EXIT_NOT_FOUND = 4;
 
 /** Runs the command; returns the exit status: that of the verdict, 4 where the trace is not there, 5 where nothing could be read. */
 export async function runShow(options: ShowOptions, terminal: Terminal): Promise<number> {
@@ -106,7 +98,7 @@ export async function runShow(options: ShowOptions, terminal: Terminal): Promise
     );
   }
   if (verdicts.length > 0 && readCount === 0) return EXIT_IO;
-  return spans.length === 0 ? EXIT_NOT_FOUND : EXIT_OF[verdict];
+  return spans.length === 0 ? EXIT_UNKNOWN : EXIT_OF[verdict];
 }
 
 /** Adds the spans of a trace that a record holds. */

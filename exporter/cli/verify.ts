@@ -28,17 +28,9 @@ import { beginAhead, type Checkers, giveBack, openCheckers } from '../node/verif
 import type { TimeRange } from '../node/verifying/instances.ts';
 import type { TalliedRecord } from '../node/verifying/tally.ts';
 import { Completeness } from './completeness.ts';
+import { EXIT_IO, EXIT_OF } from './exit.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
 import { openTrustFile, type TrustedLog, type TrustFile } from './trust.ts';
-
-export const EXIT_OF: Readonly<Record<Verdict, number>> = {
-  valid: 0,
-  invalid: 1,
-  incomplete: 3,
-  unverifiable: 4,
-};
-/** The outside world failed. */
-export const EXIT_IO = 5;
 
 /** Worst first, as several verdicts are joined. */
 const WORST: readonly Verdict[] = ['invalid', 'unverifiable', 'incomplete', 'valid'];
@@ -134,8 +126,8 @@ export function isLive(dir: string): boolean {
 const KEY_BYTE_LENGTH_MAX = 4096;
 
 /** The key that a log directory says is its own; undefined where it says none. */
-export async function keyBeside(dir: string): Promise<Verifier | undefined> {
-  const text = await readTextFile(join(dir, 'verifier'), KEY_BYTE_LENGTH_MAX);
+export function keyBeside(dir: string): Verifier | undefined {
+  const text = readTextFile(join(dir, 'verifier'), KEY_BYTE_LENGTH_MAX);
   if (text === undefined) return undefined;
   try {
     return parseVerifier(sha256, text.trim());
@@ -196,7 +188,7 @@ async function openLog(dir: string, trust: TrustFile | undefined) {
   let known: TrustedLog | undefined;
   let verifier: Verifier | undefined;
   if (trust === undefined) {
-    verifier = await keyBeside(dir);
+    verifier = keyBeside(dir);
   } else {
     // A torn checkpoint must not hide which log is expected here, and which head.
     const origin = originBeside(checkpoints) ?? (await firstOrigin(dir));

@@ -111,6 +111,7 @@ function audit(
     },
     forwarding: config.forwarding,
     sync: isSync,
+    gatherDelayMs: config.groupCommitMs,
     nextSequence: () => Number(Atomics.add(numbers, 0, 1n)) + 1,
     onIntent: (intent) => {
       const call = calls.start(intent);

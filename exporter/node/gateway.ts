@@ -21,7 +21,7 @@ import { openTls } from './gateway/gateway-tls.ts';
 import type { SealingState } from './sealing/protocol.ts';
 import { SealingClient } from './sealing/sealing-client.ts';
 import { causeOf } from './system/cause.ts';
-import { openDigestKey, sha256 } from './system/keys.ts';
+import { openDigestKey } from './system/keys.ts';
 
 export interface Gateway extends SealingState {
   /** Ports that are listened on; undefined where it is off. */
@@ -230,7 +230,7 @@ class Refusals {
     this.#report = report;
   }
 
-  add({ sender, cause, body }: Refusal): void {
+  add({ sender, cause, sha256 }: Refusal): void {
     const principal = sender.principal === undefined ? '-' : encodeHex(sender.principal);
     const isMany = this.#counts.size >= REFUSAL_COUNT_MAX;
     const key = `${sender.kind} ${principal} ${cause}`;
@@ -245,7 +245,7 @@ class Refusals {
       cause: isMany ? 'several' : cause,
       source: sender.kind,
       ...(sender.principal === undefined || isMany ? {} : { principal: sender.principal }),
-      ...(body === undefined || isMany ? {} : { sha256: sha256(body) }),
+      ...(sha256 === undefined || isMany ? {} : { sha256: sha256() }),
     });
     this.#timer ??= setTimeout(() => this.flush(), REFUSAL_DELAY_MS).unref();
   }

@@ -4,7 +4,6 @@
  * for its last span. The logs are written for this, 512 small spans to a record, `BENCH_GROWTH_MAX` spans in the largest.
  */
 
-import type { GrowthFound, GrowthSpec } from './probes/growth.ts';
 import {
   type Bench,
   type Context,
@@ -16,6 +15,7 @@ import {
   runBenches,
 } from './support/bench.ts';
 import { probe } from './support/processes.ts';
+import type { GrowthFound, GrowthSpec } from './support/step.ts';
 import { type SyntheticLog, writeSyntheticLog } from './support/synthetic-log.ts';
 
 const SIZES = [1e4, 1e6, 1e8];
@@ -56,7 +56,8 @@ async function runStep(step: Step, dir: string, log: SyntheticLog, rounds: numbe
   const withinMs = ONCE.includes(step) ? ONCE_DELAY_MS : STEP_DELAY_MS;
   for (let round = 0; round < rounds; round++) {
     try {
-      found.push(await probe<GrowthFound>('growth', spec, { withinMs }));
+      const name = step === 'prove' ? 'prove' : 'growth';
+      found.push(await probe<GrowthFound>(name, spec, { withinMs }));
     } catch (error) {
       if ((error as { killed?: boolean }).killed !== true) throw error;
       return { found: [{ ms: withinMs, cpuMs: 0, readBytes: 0 }], isWhole: false };

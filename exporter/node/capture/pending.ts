@@ -33,7 +33,11 @@ export type SealOutcome =
       readonly status: 'lost';
       readonly cause: string;
       /** Set where the bytes themselves are at fault: they can never be sealed, however often they are sent. */
-      readonly code?: LogErrorCode;
+      readonly refused?: {
+        readonly code: LogErrorCode;
+        /** Of the bytes, which whoever handed them over has no more. */
+        readonly sha256: Uint8Array;
+      };
     };
 
 /** Numbers `firstSequence` to `lastSequence`, all of them, were started and will never be in a record. */

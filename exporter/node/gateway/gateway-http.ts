@@ -14,6 +14,7 @@ import {
 } from '../config/gateway-config.ts';
 import type { OtlpKind } from '../otlp/otlp-config.ts';
 import { causeOf } from '../system/cause.ts';
+import { joinBytes } from '../system/own-bytes.ts';
 import { CAME_TO_NOTHING, encodeStatus, grpcCodeOf, httpCodeOf } from './gateway-answer.ts';
 import { type Answer, Arrival, type Intake } from './gateway-intake.ts';
 import type { GatewayTls } from './gateway-tls.ts';
@@ -65,7 +66,7 @@ const AFTER_ANSWER_DELAY_MS = 2000;
 const SWEEP_DELAY_MS = 20;
 
 /** What reading a body comes to; `gone` where there is nobody left to answer. */
-type Body = Buffer | Answer | 'gone';
+type Body = Uint8Array | Answer | 'gone';
 
 /** @throws Error where the address can not be bound */
 export async function openHttp(options: HttpOptions): Promise<HttpListening> {
@@ -176,14 +177,15 @@ async function handle(
     } else {
       const body = await readBody(request, admitted, intake, settings.readDelayMsMax);
       if (body === 'gone') return;
-      answer = Buffer.isBuffer(body)
-        ? await intake.accept(admitted, {
-            kind,
-            format,
-            body,
-            encoding: (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase(),
-          })
-        : body;
+      answer =
+        body instanceof Uint8Array
+          ? await intake.accept(admitted, {
+              kind,
+              format,
+              body,
+              encoding: (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase(),
+            })
+          : body;
     }
     reply(options, request, response, answer, format ?? 'protobuf');
   } finally {
@@ -233,7 +235,7 @@ function readBody(
         return;
       }
       request.on('data', take);
-      request.once('end', () => guard(() => done(Buffer.concat(chunks))));
+      request.once('end', () => guard(() => done(joinBytes(chunks))));
       request.once('close', () => done('gone'));
       request.once('error', () => done('gone'));
     });

@@ -12,6 +12,8 @@ import type { SealOutcome } from '../capture/pending.ts';
 import type { GatewaySettings, GatewaySourceKind } from '../config/gateway-config.ts';
 import type { OtlpKind } from '../otlp/otlp-config.ts';
 import { OtlpJsonError, transcodeJson } from '../otlp/otlp-json.ts';
+import { sha256 } from '../system/keys.ts';
+import { joinBytes, ownBytes } from '../system/own-bytes.ts';
 import type { ContentPolicy } from './content-policy.ts';
 import type { Clients, Sender } from './gateway-clients.ts';
 import type { GatewayMetrics } from './gateway-metrics.ts';
@@ -29,8 +31,8 @@ export type Answer =
 export interface Refusal {
   readonly sender: Sender;
   readonly cause: string;
-  /** As it arrived, where it was read. */
-  readonly body: Uint8Array | undefined;
+  /** Of the body as it arrived, where it was read. */
+  readonly sha256: (() => Uint8Array) | undefined;
 }
 
 export interface IntakeOptions {
@@ -57,7 +59,7 @@ export interface IntakeOptions {
 export interface WholeRequest {
   readonly kind: OtlpKind;
   readonly format: 'protobuf' | 'json';
-  /** As it arrived. */
+  /** As it arrived. Where it is alone in its buffer, it is given away, and empty afterwards. */
   readonly body: Uint8Array;
   /** Of `body`: `identity`, or how it is compressed. */
   readonly encoding: string;
@@ -210,16 +212,16 @@ export class Intake {
     return { status: 'later', cause, message };
   }
 
-  /** "Never." Counted for the next heartbeat; `body` as it arrived, where it was read. */
+  /** "Never." Counted for the next heartbeat; `hash` is that of the body as it arrived, where it was read. */
   refuse(
     sender: Sender,
     reason: RefusalReason,
     cause: string,
     message: string,
-    body?: Uint8Array,
+    hash?: () => Uint8Array,
   ): Answer {
     try {
-      this.#options.onRefusal({ sender, cause, body });
+      this.#options.onRefusal({ sender, cause, sha256: hash });
     } catch {
       // A refusal that nobody counts would be a silent loss (invariant 6).
       return this.later('internal', 'the gateway could not count the request');
@@ -237,6 +239,7 @@ export class Intake {
   async accept(arrival: Arrival, request: WholeRequest): Promise<Answer> {
     arrival.isHandedOver = true;
     let isSealing = false;
+    const hash = (): Uint8Array => sha256(request.body);
     try {
       const message = await this.#messageOf(arrival, request);
       if (!(message instanceof Uint8Array)) return message;
@@ -256,7 +259,8 @@ export class Intake {
         splitRequest(applied.bytes, kind);
         return { status: 'sealed' };
       }
-      const bytes = ownBytes(applied.bytes, request.body);
+      const isAsItCame = applied.bytes === request.body;
+      const bytes = ownBytes(applied.bytes);
       const source: RecordSource = { ...arrival.sender, policy: policyOf(policy.id, format) };
       const startedAtMs = performance.now();
       const sealing = this.#options.seal(bytes, kind, source, itemCount);
@@ -268,11 +272,14 @@ export class Intake {
         this.#count(() => metrics.sealed(kind, itemCount, performance.now() - startedAtMs));
         return { status: 'sealed' };
       }
-      if (outcome.code === undefined) return this.later('disk', 'the log can not be written now');
-      return this.#malformed(arrival.sender, outcome.code, outcome.cause, request.body);
+      const { refused, cause } = outcome;
+      if (refused === undefined) return this.later('disk', 'the log can not be written now');
+      // What was given away is hashed where it is.
+      const given = isAsItCame ? () => refused.sha256 : hash;
+      return this.#malformed(arrival.sender, refused.code, cause, given);
     } catch (error) {
       if (error instanceof LogError || error instanceof OtlpJsonError) {
-        return this.#malformed(arrival.sender, error.code, error.message, request.body);
+        return this.#malformed(arrival.sender, error.code, error.message, hash);
       }
       return this.later('internal', 'the gateway could not handle the request');
     } finally {
@@ -280,9 +287,9 @@ export class Intake {
     }
   }
 
-  #malformed(sender: Sender, code: string, message: string, body: Uint8Array): Answer {
+  #malformed(sender: Sender, code: string, message: string, hash: () => Uint8Array): Answer {
     const reason = TOO_LARGE.has(code) ? 'too-large' : 'malformed';
-    return this.refuse(sender, reason, code, message, body);
+    return this.refuse(sender, reason, code, message, hash);
   }
 
   async #messageOf(arrival: Arrival, request: WholeRequest): Promise<Uint8Array | Answer> {
@@ -298,12 +305,13 @@ export class Intake {
     }
     if (inflated.status === 'full') return this.full();
     if (inflated.status === 'too-large') return this.#tooLargeInflated(arrival.sender, body);
-    return this.#malformed(arrival.sender, 'body.encoding', 'the body does not inflate', body);
+    const message = 'the body does not inflate';
+    return this.#malformed(arrival.sender, 'body.encoding', message, () => sha256(body));
   }
 
   #tooLargeInflated(sender: Sender, body: Uint8Array): Answer {
     const message = `inflates to more than ${this.messageByteLengthMax} bytes`;
-    return this.refuse(sender, 'too-large', 'body.too-large', message, body);
+    return this.refuse(sender, 'too-large', 'body.too-large', message, () => sha256(body));
   }
 
   /** Few at a time, and each counted as it grows: what a bomb inflates to is bounded before it is there. */
@@ -340,16 +348,6 @@ export class Intake {
 function policyOf(policyId: string, format: 'protobuf' | 'json'): string {
   if (format === 'protobuf') return policyId;
   return policyId === 'verbatim' ? JSON_POLICY : `${policyId}/${JSON_POLICY}`;
-}
-
-/**
- * Bytes that can go to another thread for good: alone in their buffer, and not those of the body, whose digest is needed if
- * they are refused.
- */
-function ownBytes(bytes: Uint8Array, body: Uint8Array): Uint8Array<ArrayBuffer> {
-  const isAlone = bytes.byteLength === bytes.buffer.byteLength;
-  if (isAlone && bytes.buffer !== body.buffer) return bytes as Uint8Array<ArrayBuffer>;
-  return new Uint8Array(bytes);
 }
 
 function inflate(
@@ -390,16 +388,7 @@ function inflate(
     stream.on('error', (error: NodeJS.ErrnoException) =>
       end({ status: error.code === WINDOW_TOO_LARGE ? 'unsupported' : 'corrupt' }),
     );
-    stream.on('end', () => {
-      // Alone in its buffer, as Buffer.concat would not leave a short one.
-      const bytes = new Uint8Array(byteLength);
-      let at = 0;
-      for (const chunk of chunks) {
-        bytes.set(chunk, at);
-        at += chunk.length;
-      }
-      end({ status: 'ok', bytes });
-    });
+    stream.on('end', () => end({ status: 'ok', bytes: joinBytes(chunks) }));
     stream.end(body);
   });
 }

@@ -4,18 +4,17 @@
  * what it can not write now it keeps, bounded, and goes on when the log opens again. Owns the order of the writer's
  * own events: opened, gaps, heartbeats, closed.
  */
-
 import { encodeHex } from '../../log/bytes.ts';
-import type {
-  CoverageEvent,
-  GapEvent,
-  IntentEvent,
-  InterruptedEvent,
-  ReceiptEvent,
-  RefusedEvent,
-  WriterCounters,
+import {
+  type CoverageEvent,
+  controlText,
+  type GapEvent,
+  type IntentEvent,
+  type InterruptedEvent,
+  type ReceiptEvent,
+  type RefusedEvent,
+  type WriterCounters,
 } from '../../log/control.ts';
-import { controlText } from '../../log/control.ts';
 import { type PayloadKind, splitRequest } from '../../log/entries.ts';
 import { LogError } from '../../log/errors.ts';
 import type { RecordSource } from '../../log/header.ts';
@@ -30,6 +29,9 @@ import {
 } from '../storage/log-writer.ts';
 import { equalSources } from '../storage/record.ts';
 import { causeOf } from '../system/cause.ts';
+import { sha256 } from '../system/keys.ts';
+import { freeParts } from '../system/own-bytes.ts';
+import { fitsRecord, type Group, groupsOf } from './groups.ts';
 
 /** One OTLP request to seal. Its entries go into one record, in order; into several if one can not hold them. */
 export interface SealRequest {
@@ -50,7 +52,7 @@ export interface SealerOptions {
   /** Opens the log; called again after each failure, with what is known of it by then. */
   readonly openWriter: (resume: Resume | undefined) => LogWriter;
   readonly now: () => number;
-  /** How long a request waits for others to share a record and an fsync with. */
+  /** How far apart groups begin: what comes sooner shares a record and an fsync, what was gathered before waits no more. */
   readonly groupCommitMs: number;
   /** How long a durable record waits for a signature at most. */
   readonly checkpointMs: number;
@@ -65,17 +67,12 @@ export interface SealerOptions {
 }
 
 /** Entries of one request that go into one record together. */
-interface Part {
+interface Part extends Group {
   readonly kind: SealRequest['kind'];
   readonly source: RecordSource;
-  readonly entries: readonly Uint8Array[];
-  readonly byteLength: number;
   readonly settle: (outcome: SealOutcome) => void;
 }
 
-/** Bounds of one record: large enough to compress well, small enough to verify and to prove from. */
-const RECORD_ENTRY_COUNT = 4096;
-const RECORD_BYTE_LENGTH = 4 * 1024 * 1024;
 const REOPEN_DELAY_MS_MIN = 500;
 const REOPEN_DELAY_MS_MAX = 30_000;
 /** Gaps that wait for a log to be written to; further ones are added to the last. */
@@ -103,6 +100,7 @@ export class Sealer {
   #coverage: readonly CoverageEvent[] = [];
   #counters: WriterCounters = NO_COUNTERS;
   #groupTimer: NodeJS.Timeout | undefined;
+  #groupBeganMs = Number.NEGATIVE_INFINITY;
   #checkpointTimer: NodeJS.Timeout | undefined;
   #heartbeatTimer: NodeJS.Timeout | undefined;
   #reopenTimer: NodeJS.Timeout | undefined;
@@ -142,12 +140,16 @@ export class Sealer {
   /** Takes a request; answers through its `done`. Never throws. */
   submit(request: SealRequest): void {
     const refusal = this.#take(request);
-    if (refusal !== undefined) {
-      request.done(refusal);
-      return;
-    }
-    if (this.#options.groupCommitMs === 0) this.flush();
-    else this.#groupTimer ??= setTimeout(() => this.flush(), this.#options.groupCommitMs);
+    if (refusal !== undefined) request.done(refusal);
+    else if (this.#options.groupCommitMs === 0) this.flush();
+    else this.#gather();
+  }
+
+  /** Seals what waits once a group may begin; never in this turn, so that all that arrived during an fsync comes along. */
+  #gather(): void {
+    if (this.#groupTimer !== undefined) return;
+    const dueMs = this.#groupBeganMs + this.#options.groupCommitMs;
+    this.#groupTimer = setTimeout(() => this.flush(), Math.max(0, dueMs - performance.now()));
   }
 
   /** Cuts a request up and lets it wait; or says why not. */
@@ -161,17 +163,21 @@ export class Sealer {
       entries = splitRequest(bytes, kind);
     } catch (error) {
       if (!(error instanceof LogError)) throw error;
-      return { status: 'lost', cause: error.message, code: error.code };
+      const refused = { code: error.code, sha256: sha256(bytes) };
+      return { status: 'lost', cause: error.message, refused };
     }
     if (entries.length === 0) return { status: 'lost', cause: 'no span in the request' };
-    const groups = recordsOf(entries);
+    const groups = groupsOf(entries);
     let unsettled = groups.length;
     let first: SealOutcome | undefined;
     let failure: SealOutcome | undefined;
     const settle = (outcome: SealOutcome): void => {
       first ??= outcome;
       if (outcome.status === 'lost') failure ??= outcome;
-      if (--unsettled === 0) done(failure ?? first);
+      if (--unsettled > 0) return;
+      done(failure ?? first);
+      // Else the garbage collector is called for them, on threads that the application may need.
+      freeParts(entries);
     };
     for (const group of groups) {
       this.#waiting.push({ kind, source, ...group, settle });
@@ -214,14 +220,14 @@ export class Sealer {
     } else {
       this.#gaps.push(gap);
     }
-    this.#groupTimer ??= setTimeout(() => this.flush(), this.#options.groupCommitMs);
+    this.#gather();
   }
 
   /** Seals with the next record which packages are covered; none where nothing has changed. */
   tellCoverage(events: readonly CoverageEvent[]): void {
     if (this.#isClosed || events.length === 0) return;
     this.#coverage = events;
-    this.#groupTimer ??= setTimeout(() => this.flush(), this.#options.groupCommitMs);
+    this.#gather();
   }
 
   /** Seals all that waits, finishes the segment so that it can be archived, and signs. Never throws. */
@@ -265,6 +271,7 @@ export class Sealer {
     this.#groupTimer = undefined;
     const writer = this.#writer;
     if (writer === undefined || this.#isClosed) return;
+    this.#groupBeganMs = performance.now();
     try {
       while (this.#waiting.length > 0) this.#sealGroup(writer);
       if (this.#gaps.length > 0) this.#sealGaps(writer);
@@ -322,9 +329,7 @@ export class Sealer {
     let entryCount = 0;
     let byteLength = 0;
     for (const part of this.#waiting) {
-      const fits =
-        entryCount + part.entries.length <= RECORD_ENTRY_COUNT &&
-        byteLength + part.byteLength <= RECORD_BYTE_LENGTH;
+      const fits = fitsRecord(entryCount + part.entries.length, byteLength + part.byteLength);
       const isAlike = part.kind === first.kind && equalSources(part.source, first.source);
       if (group.length > 0 && !(fits && isAlike)) break;
       group.push(part);
@@ -471,25 +476,4 @@ export class Sealer {
     this.#durable();
     this.flush();
   }
-}
-
-/** Entries in groups that one record each can hold; an entry larger than that is a group of its own. */
-function recordsOf(
-  entries: readonly Uint8Array[],
-): { readonly entries: readonly Uint8Array[]; readonly byteLength: number }[] {
-  const groups: { entries: Uint8Array[]; byteLength: number }[] = [];
-  let group = { entries: [] as Uint8Array[], byteLength: 0 };
-  for (const entry of entries) {
-    const fits =
-      group.entries.length < RECORD_ENTRY_COUNT &&
-      group.byteLength + entry.length <= RECORD_BYTE_LENGTH;
-    if (!fits && group.entries.length > 0) {
-      groups.push(group);
-      group = { entries: [], byteLength: 0 };
-    }
-    group.entries.push(entry);
-    group.byteLength += entry.length;
-  }
-  groups.push(group);
-  return groups;
 }

@@ -61,6 +61,11 @@ const SYNC_DELAY_MS_MAX = 10_000;
 /** How long a process that has nothing else to do stays for a log that answers nothing. */
 const STALL_DELAY_MS_MAX = 10_000;
 const CLOSED = 'the log is closed';
+/**
+ * What the sealing thread makes is garbage a moment later, most of it in buffers outside of the heap, and V8 lets those grow
+ * to a multiple of this: by its default, 48, to tens of megabytes, for no CPU that could be measured.
+ */
+const YOUNG_GENERATION_MEBIBYTES = 12;
 
 /** The way to the sealing thread, from whichever thread. */
 export interface Link {
@@ -323,6 +328,7 @@ export class SealingClient extends SealingPeer {
       execArgv: [],
       env: { ...process.env, NODE_OPTIONS: '' },
       name: 'sealspan',
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MEBIBYTES },
     });
     this.#worker.on('error', (error) => this.#fail(causeOf(error)));
     this.#exit = new Promise((resolve) => {

@@ -7,7 +7,6 @@
 import { lstatSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { decodeBase64, encodeBase64, equalBytes } from '../../log/bytes.ts';
 import { LogError } from '../../log/errors.ts';
 import { leafHash, NO_LINK } from '../../log/merkle.ts';
@@ -42,21 +41,19 @@ const POSITION_BYTE_LENGTH = 4;
 const BATCH_TRACE_COUNT = 4 * 1024 * 1024;
 const BATCH_RECORD_COUNT = 65_536;
 
-const count = z.number().int().min(0);
-const schema = z.strictObject({
-  format: z.literal('sealspan/index@v1'),
-  log: z.string(),
+interface State {
+  readonly format: 'sealspan/index@v1';
+  readonly log: string;
   /** The first record, all before it were removed; and how many there are, those counted. */
-  from: count,
-  size: count,
+  readonly from: number;
+  size: number;
   /** Leaf hash of the last record. */
-  link: z.string(),
+  readonly link: string;
   /** Where the next record is. */
-  segment: count,
-  position: count,
-  runs: z.array(z.strictObject({ name: z.string().regex(/^traces-\d+-\d+$/), count })),
-});
-type State = z.infer<typeof schema>;
+  segment: number;
+  position: number;
+  readonly runs: readonly TraceRun[];
+}
 
 /** Index and log do not fit each other. */
 class Misfit extends Error {}
@@ -181,7 +178,7 @@ export class LogIndex {
     else this.#load(head.origin);
     while (this.#state.size < head.size) {
       const { segment, position, size } = this.#state;
-      const bytes = await readSegmentFrom(this.#dir, segment, position);
+      const bytes = readSegmentFrom(this.#dir, segment, position);
       if (bytes === undefined) throw new Misfit(`the log ends at ${size} records`);
       for (let at = 0; at < bytes.length && this.#state.size < head.size; ) {
         const frame = readFrame(bytes, at);
@@ -218,7 +215,7 @@ export class LogIndex {
     const key = traceKey(traceId, traceId.length);
     let { segment, position, size } = this.#state;
     for (;;) {
-      const bytes = await readSegmentFrom(this.#dir, segment, position);
+      const bytes = readSegmentFrom(this.#dir, segment, position);
       if (bytes === undefined) return false;
       for (let at = 0; at < bytes.length; size++) {
         const frame = readFrame(bytes, at);
@@ -238,12 +235,12 @@ export class LogIndex {
   }
 
   /** A record as it lies in its segment; whether it is the one that was sealed, {@link tree} and a checkpoint tell. */
-  async read(index: number): Promise<Frame | undefined> {
+  read(index: number): Frame | undefined {
     const position = new Uint32Array(1);
     const target = new Uint8Array(position.buffer);
     const at = (index - this.#state.from) * POSITION_BYTE_LENGTH;
     if (at < 0 || this.#files.read(this.#records, target, at) < target.length) return undefined;
-    return await readRecordAt(this.#dir, index, position[0]!);
+    return readRecordAt(this.#dir, index, position[0]!);
   }
 
   close(): void {
@@ -274,9 +271,8 @@ export class LogIndex {
 
   #load(origin: string): void {
     const bytes = this.#files.readAll(join(this.#folder, STATE));
-    // Compiling what checks it would take longer than all else that there is to do.
-    const { success, data } = schema.safeParse(parseJson(bytes), { jitless: true });
-    if (!success || data.log !== origin) throw new Misfit('there is none of this log');
+    const data = parseJson(bytes);
+    if (!isState(data) || data.log !== origin) throw new Misfit('there is none of this log');
     const { from, size } = data;
     const byteLength = (size - from) * POSITION_BYTE_LENGTH;
     this.#records = this.#openFile(RECORDS);
@@ -338,6 +334,25 @@ function parseJson(bytes: Uint8Array | undefined): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** By hand: what checks a schema takes longer to get going than all else that there is to do. */
+function isState(value: unknown): value is State {
+  if (typeof value !== 'object' || value === null) return false;
+  const { format, log, link, from, size, segment, position, runs } = value as Partial<State>;
+  return (
+    format === 'sealspan/index@v1' &&
+    typeof log === 'string' &&
+    typeof link === 'string' &&
+    [from, size, segment, position].every(isCount) &&
+    Array.isArray(runs) &&
+    // The names lead to files.
+    runs.every((run) => /^traces-\d+-\d+$/.test(run?.name) && isCount(run.count))
+  );
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 /**

@@ -3,8 +3,8 @@
  * Reads a log directory: whole for the verifier, record by record for those that follow it, headers alone for roots.
  * Checks nothing beyond what it needs to find its way; verifying is the log core's.
  */
-import { constants, readSync } from 'node:fs';
-import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { closeSync, readSync } from 'node:fs';
+import { type FileHandle, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { equalBytes } from '../../log/bytes.ts';
 import { type ControlEvent, parseControl } from '../../log/control.ts';
@@ -25,6 +25,7 @@ import { nodeFiles } from '../system/files.ts';
 import { nodePrimitives, sha256 } from '../system/keys.ts';
 import { NOTHING_PRUNED, readPruned } from './prune.ts';
 import type { FinishedSegment, StoredRecord } from './record.ts';
+import { codeOf, NoRegularFile, openRegular, openRegularNow } from './regular.ts';
 import type { Waypoint } from './waypoint.ts';
 
 async function namesIn(path: string): Promise<string[]> {
@@ -34,39 +35,6 @@ async function namesIn(path: string): Promise<string[]> {
     if (codeOf(error) === 'ENOENT') return [];
     throw error;
   }
-}
-
-class NoRegularFile extends Error {
-  constructor(path: string) {
-    super(`${path} is no regular file`);
-  }
-}
-
-/**
- * Opens a file to read; without waiting, since a directory that somebody else filled may hold a FIFO that nobody ever
- * writes to, or a device that never ends.
- * @throws NoRegularFile, or what the file system says
- */
-async function openRegular(path: string): Promise<FileHandle> {
-  let file: FileHandle;
-  try {
-    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  } catch (error) {
-    // ENXIO is what a socket answers, and ELOOP a link to itself.
-    if (['ENXIO', 'ELOOP'].includes(codeOf(error))) throw new NoRegularFile(path);
-    throw error;
-  }
-  try {
-    if ((await file.stat()).isFile()) return file;
-    throw new NoRegularFile(path);
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
 /** Under a name that no file of a log has, so that the verifier reports it whatever stands in the directory. */
@@ -144,53 +112,71 @@ function removedMeanwhile(dir: string): Error {
   return new Error(`${dir}: its writer removed segments while they were read; try once more`);
 }
 
-/** What a segment has from a position on; undefined where it is not there. */
-export async function readSegmentFrom(
-  dir: string,
-  firstIndex: number,
-  position: number,
-): Promise<Uint8Array | undefined> {
-  let file: FileHandle;
+/** What `read` gets out of a file; undefined where there is none. */
+function withFile<T>(path: string, read: (file: number) => T): T | undefined {
+  let file: number;
   try {
-    file = await openRegular(join(dir, 'segments', segmentName(firstIndex)));
+    file = openRegularNow(path);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   }
   try {
-    const { size } = await file.stat();
-    const end = Math.min(size, SEGMENT_BYTE_LENGTH_MAX);
-    return await readRange(file, position, Math.max(0, end - position));
+    return read(file);
   } finally {
-    await file.close();
+    closeSync(file);
   }
+}
+
+function readRangeNow(file: number, position: number, end: number): Uint8Array {
+  const bytes = new Uint8Array(Math.max(0, end - position));
+  return bytes.subarray(0, nodeFiles.read(file, bytes, position));
+}
+
+/** What a segment has from a position on; undefined where it is not there. */
+export function readSegmentFrom(
+  dir: string,
+  firstIndex: number,
+  position: number,
+): Uint8Array | undefined {
+  return withFile(join(dir, 'segments', segmentName(firstIndex)), (file) => {
+    const end = Math.min(nodeFiles.byteLength(file), SEGMENT_BYTE_LENGTH_MAX);
+    return readRangeNow(file, position, end);
+  });
 }
 
 /** The record that an index says is at a position of the segment that it belongs to; undefined where there is none. */
-export async function readRecordAt(
-  dir: string,
-  index: number,
-  position: number,
-): Promise<Frame | undefined> {
-  const name = (await segmentNames(dir, 0)).findLast((one) => parseSegmentName(one)! <= index);
+export function readRecordAt(dir: string, index: number, position: number): Frame | undefined {
+  const names = nodeFiles.list(join(dir, 'segments')) ?? [];
+  const name = names.findLast((one) => parseSegmentName(one)! <= index);
   if (name === undefined) return undefined;
-  const file = await openRegular(join(dir, 'segments', name));
-  try {
+  return withFile(join(dir, 'segments', name), (file) => {
     const found = wholeHeaderAt(file, position);
     if (found === undefined) return undefined;
     const { header, headerBytes, storedStart } = found;
-    const stored = await readRange(file, storedStart, header.storedByteLength);
-    const end = storedStart + stored.length;
+    const end = storedStart + header.storedByteLength;
+    const stored = readRangeNow(file, storedStart, end);
     if (stored.length < header.storedByteLength) return undefined;
     return { header, headerBytes, stored, start: position, end };
-  } finally {
-    await file.close();
-  }
+  });
 }
 
 /** The newest checkpoint of a log directory; undefined where there is none. */
-export async function readNewestCheckpoint(dir: string): Promise<NamedBytes | undefined> {
-  return await readNamed(join(dir, 'checkpoint'), 'checkpoint', NOTE_BYTE_LENGTH_MAX);
+export function readNewestCheckpoint(dir: string): NamedBytes | undefined {
+  return readSmall(join(dir, 'checkpoint'), 'checkpoint', NOTE_BYTE_LENGTH_MAX);
+}
+
+/** As {@link readNamed}, at once. */
+function readSmall(path: string, name: string, byteLengthMax: number): NamedBytes | undefined {
+  try {
+    return withFile(path, (file) => {
+      const end = Math.min(nodeFiles.byteLength(file), byteLengthMax + 1);
+      return { name, bytes: readRangeNow(file, 0, end) };
+    });
+  } catch (error) {
+    if (error instanceof NoRegularFile) return noRegularFile(name);
+    throw error;
+  }
 }
 
 /** The checkpoint of a log directory, and those at the ends of segments (`checkpoints/`). */
@@ -198,12 +184,12 @@ export async function readCheckpointFiles(dir: string): Promise<NamedBytes[]> {
   const found: NamedBytes[] = [];
   for (const name of (await namesIn(join(dir, 'checkpoints'))).filter(isFinished)) {
     const path = join(dir, 'checkpoints', name);
-    const file = await readNamed(path, `checkpoints/${name}`, NOTE_BYTE_LENGTH_MAX);
+    const file = readSmall(path, `checkpoints/${name}`, NOTE_BYTE_LENGTH_MAX);
     // A running writer removes them once an archive has them.
     if (file !== undefined) found.push(file);
   }
   if ((await namesIn(dir)).includes('checkpoint')) {
-    found.push((await readNewestCheckpoint(dir)) ?? noRegularFile('checkpoint'));
+    found.push(readNewestCheckpoint(dir) ?? noRegularFile('checkpoint'));
   }
   return found;
 }
@@ -240,7 +226,7 @@ export async function firstOrigin(dir: string): Promise<string | undefined> {
     throw error;
   }
   try {
-    return wholeHeaderAt(file, 0)?.header.log;
+    return wholeHeaderAt(file.fd, 0)?.header.log;
   } finally {
     await file.close();
   }
@@ -250,9 +236,9 @@ export async function firstOrigin(dir: string): Promise<string | undefined> {
  * The same where a crash may have torn what stands there: then the log ends. Waits: of many thousands, each in turn, the
  * waiting would cost more than the reading.
  */
-function wholeHeaderAt(file: FileHandle, position: number): HeaderAt | undefined {
+function wholeHeaderAt(file: number, position: number): HeaderAt | undefined {
   const buffer = Buffer.allocUnsafe(HEADER_BYTE_LENGTH_MAX);
-  const bytesRead = readSync(file.fd, buffer, 0, buffer.length, position);
+  const bytesRead = readSync(file, buffer, 0, buffer.length, position);
   try {
     return headerIn(buffer.subarray(0, bytesRead), position);
   } catch (error) {
@@ -288,7 +274,7 @@ export async function headAt(
     const file = await openRegular(join(dir, 'segments', name));
     try {
       for (let at = 0; tree.size < size; ) {
-        const found = wholeHeaderAt(file, at);
+        const found = wholeHeaderAt(file.fd, at);
         if (found === undefined) break;
         tree.append(leafHash(sha256, found.headerBytes));
         at = found.storedStart + found.header.storedByteLength;
@@ -309,7 +295,7 @@ export async function sizeOf(dir: string): Promise<number> {
   const file = await openRegular(join(dir, 'segments', name));
   try {
     for (let at = 0; ; size++) {
-      const found = wholeHeaderAt(file, at);
+      const found = wholeHeaderAt(file.fd, at);
       if (found === undefined) return size;
       at = found.storedStart + found.header.storedByteLength;
     }
@@ -418,7 +404,7 @@ export async function* readControlRecords(
     const file = await openRegular(join(dir, 'segments', name));
     try {
       for (let at = 0; ; ) {
-        const found = wholeHeaderAt(file, at);
+        const found = wholeHeaderAt(file.fd, at);
         if (found === undefined) break;
         const { header, storedStart } = found;
         at = storedStart + header.storedByteLength;
@@ -468,8 +454,8 @@ async function readStored(
   };
 }
 
-/** Entries where they lie; what is inside of them was looked at when they were sealed, and is not again. */
-function entriesOf(payload: Uint8Array): Uint8Array[] {
+/** The entries of a payload where they lie; what is inside of them was looked at when they were sealed, and is not again. */
+export function entriesOf(payload: Uint8Array): Uint8Array[] {
   const entries: Uint8Array[] = [];
   const top = new FieldCursor(payload, 0, payload.length);
   while (top.next()) entries.push(payload.subarray(top.tagStart, top.valueEnd));
@@ -477,11 +463,8 @@ function entriesOf(payload: Uint8Array): Uint8Array[] {
 }
 
 /** The text of a small file beside a log; undefined where there is none, or none of so few bytes. */
-export async function readTextFile(
-  path: string,
-  byteLengthMax: number,
-): Promise<string | undefined> {
-  const file = await readNamed(path, path, byteLengthMax);
+export function readTextFile(path: string, byteLengthMax: number): string | undefined {
+  const file = readSmall(path, path, byteLengthMax);
   if (file?.name !== path || file.bytes.length > byteLengthMax) return undefined;
   return Buffer.from(file.bytes).toString('utf8');
 }

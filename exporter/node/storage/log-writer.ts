@@ -22,6 +22,7 @@ import type { Removed } from '../../log/verify.ts';
 import { causeOf } from '../system/cause.ts';
 import { type Files, makeDurableDirectory, replaceFile } from '../system/files.ts';
 import { type Signer, sha256 } from '../system/keys.ts';
+import { freeBytes } from '../system/own-bytes.ts';
 import { readPruned } from './prune.ts';
 import type { StoredRecord } from './record.ts';
 import { type EncodedRecord, encodeRecord, followedByFrame, headerOf } from './record.ts';
@@ -192,6 +193,7 @@ export class LogWriter {
     }
     this.#attempted = undefined;
     this.#byteLength += frame.length;
+    freeBytes(frame);
     this.#take(header, headerBytes);
     const { index } = header;
     this.#options.onAppended?.({ index, kind, source: source.kind, entries, leaves });

@@ -3,7 +3,7 @@
  * Records that became durable just now, for the one consumer that is about to ask for them: handed over as they are, they
  * need not be read, inflated and hashed again. Bounded, and never the only copy: the log has what is not here.
  */
-
+import { freeParts } from '../system/own-bytes.ts';
 import type { LogFollower } from './log-reader.ts';
 import type { StoredRecord } from './record.ts';
 
@@ -16,7 +16,7 @@ export class RecentRecords {
   #byteLength = 0;
   #isFull = false;
 
-  /** @param isAskedFor false while the consumer does not get on: then there is no use in keeping more */
+  /** @param isAskedFor false while the consumer does not get on: then there is no use in keeping any */
   constructor(isAskedFor: () => boolean) {
     this.#isAskedFor = isAskedFor;
   }
@@ -31,11 +31,16 @@ export class RecentRecords {
    * nothing is kept until all were asked for, so that memory and disk do not take turns with each record.
    */
   add(record: StoredRecord): void {
+    if (!this.#isAskedFor()) {
+      this.#records.clear();
+      this.#byteLength = 0;
+      return;
+    }
     const byteLength = byteLengthOf(record);
     if (this.#records.size === 0) this.#isFull = false;
-    if (this.#byteLength + byteLength > BYTE_LENGTH_MAX || !this.#isAskedFor()) this.#isFull = true;
+    if (this.#byteLength + byteLength > BYTE_LENGTH_MAX) this.#isFull = true;
     if (this.#isFull) return;
-    this.#records.set(record.index, record);
+    this.#records.set(record.index, { ...record, entries: copied(record.entries, byteLength) });
     this.#byteLength += byteLength;
   }
 
@@ -48,7 +53,8 @@ export class RecentRecords {
   }
 
   /**
-   * Reads the log from an index on, to its head: from here what is here, each once, and the rest from the disk.
+   * Reads the log from an index on, to its head: from here what is here, each once, and the rest from the disk. The entries
+   * of a record are there until the next is asked for.
    * @param head how many records are durable by now
    */
   before(
@@ -62,6 +68,7 @@ export class RecentRecords {
         const record = recent.#take(index);
         if (record !== undefined) {
           yield record;
+          freeParts(record.entries);
           index = record.index + 1;
           continue;
         }
@@ -77,4 +84,15 @@ export class RecentRecords {
 
 function byteLengthOf({ entries }: StoredRecord): number {
   return entries.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** In a buffer of their own, since whoever made them frees them: a copy costs less than what the garbage collector would. */
+function copied(entries: readonly Uint8Array[], byteLength: number): Uint8Array[] {
+  const own = new Uint8Array(byteLength);
+  let at = 0;
+  return entries.map((entry) => {
+    own.set(entry, at);
+    at += entry.length;
+    return own.subarray(at - entry.length, at);
+  });
 }
