@@ -3,7 +3,7 @@
  * The clients of SDKs made by one generator (openai, and its kin): each call of a hooked method, its requests with their
  * retries, and the end mark of its stream. What a call is and what its answer says is up to the target.
  */
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { createContextKey, ROOT_CONTEXT } from '@opentelemetry/api';
 import { ApiCall, watchApiPromise } from './api-promise.ts';
 import {
   type Answer,
@@ -12,13 +12,13 @@ import {
   property,
   startInvocation,
 } from './invocation.ts';
-import { onSettled } from './settings.ts';
+import { settler } from './settings.ts';
 import {
   activate,
   type CallMessage,
+  callContext,
   channelOf,
   type Hook,
-  hold,
   listen,
   MessageMap,
 } from './target.ts';
@@ -58,11 +58,11 @@ interface Attempt {
 /** Listens to the channels of a target whose hooks are made by the functions above. */
 export function watchApiClient(target: string, methods: Readonly<Record<string, Describe>>): void {
   /** The call that the code at hand runs for: in `create`, and in all that it starts. */
-  const activeCall = new AsyncLocalStorage<ApiCall | undefined>();
+  const activeCall = createContextKey(`sealspan.${target}`);
   const attempts = new MessageMap<Attempt>();
   const request = channelOf(target, 'request');
   listen(request.start, (message) => {
-    const call = activeCall.getStore();
+    const call = callContext()?.getValue(activeCall) as ApiCall | undefined;
     // Any other request made while a call runs, say by the application's own `fetch`, is none of the call's.
     if (call === undefined || (call.hasAttempts && !isRetry(message))) return;
     attempts.set(message, { call, isFirst: call.attempt() });
@@ -77,29 +77,18 @@ export function watchApiClient(target: string, methods: Readonly<Record<string, 
   }
 }
 
-function watchMethod(
-  target: string,
-  name: string,
-  activeCall: AsyncLocalStorage<ApiCall | undefined>,
-  describe: Describe,
-): void {
-  const calls = new MessageMap<ApiCall | undefined>();
+function watchMethod(target: string, name: string, activeCall: symbol, describe: Describe): void {
+  const calls = new MessageMap<ApiCall>();
   const channel = channelOf(target, name);
-  /** Asked by several, in an order that is not ours to choose. */
-  const callOf = (message: CallMessage): ApiCall | undefined => {
-    if (!calls.has(message)) {
-      // Set first, so that what throws is not tried again.
-      calls.set(message, undefined);
-      const baseUrl = property(property(message.self, '_client'), 'baseURL');
-      const { start, answer } = describe(message.arguments?.[0], baseUrl);
-      const signal = property(message.arguments?.[1], 'signal');
-      const invocation = startInvocation(start, answer);
-      calls.set(message, new ApiCall(invocation, signal));
-    }
-    return calls.get(message);
-  };
-  hold(channel.start, activeCall, callOf);
-  activate(channel, (message) => callOf(message)?.invocation.context);
+  activate(channel, (message) => {
+    const baseUrl = property(property(message.self, '_client'), 'baseURL');
+    const { start, answer } = describe(message.arguments?.[0], baseUrl);
+    const signal = property(message.arguments?.[1], 'signal');
+    const invocation = startInvocation(start, answer);
+    const call = new ApiCall(invocation, signal);
+    calls.set(message, call);
+    return (invocation.context ?? ROOT_CONTEXT).setValue(activeCall, call);
+  });
   listen(channel.end, (message) => {
     const call = calls.get(message);
     if (call === undefined) return;
@@ -142,13 +131,18 @@ function watchEvents(message: CallMessage): void {
   const events = message.result;
   const next = property(events, 'next');
   if (call === undefined || typeof next !== 'function') return;
-  hide(events as object, 'next', function (this: unknown, ...args: unknown[]) {
-    const step = next.apply(this, args) as Promise<unknown>;
-    // The SDK awaits the same promise, so a rejection is not hidden from it.
-    onSettled('apiClient.events', step, (result) => {
+  // The SDK awaits the same promise, so a rejection is not hidden from it.
+  const watchStep = settler(
+    'apiClient.events',
+    (result) => {
       const data = property(property(result, 'value'), 'data');
       if (typeof data === 'string' && data.startsWith('[DONE]')) call.hasEndMark = true;
-    });
+    },
+    () => {},
+  );
+  hide(events as object, 'next', function (this: unknown, ...args: unknown[]) {
+    const step = next.apply(this, args) as Promise<unknown>;
+    watchStep(step);
     return step;
   });
 }

@@ -103,6 +103,15 @@ const TIMED_OUT: Ending = {
   errorType: 'timeout',
 };
 
+/** In place of an answer that has been told. */
+const TOLD: Answer = {
+  chunk: () => {},
+  whole: () => {},
+  isFinished: true,
+  failure: undefined,
+  attributes: () => undefined,
+};
+
 /** Calls without a terminal state. Holds no object of an SDK, so what the application drops can be collected. */
 const open = new Set<Invocation>();
 let sweep: { readonly timer: NodeJS.Timeout; readonly delayMs: number } | undefined;
@@ -115,7 +124,7 @@ export class Invocation {
   readonly span: Span;
   /** The context of the call, with its span active; undefined if it can not be had, and then nothing nests. */
   readonly context: Context | undefined;
-  private readonly answer: Answer;
+  private answer: Answer;
   private readonly startedMs: number = performance.now();
   private progressMs: number = this.startedMs;
   private hasEnded = false;
@@ -205,6 +214,8 @@ export class Invocation {
       );
     }
     guard('invocation.end', () => span.end());
+    // Promises of SDKs outlive their calls by far, and what they keep costs the collector more than the call costs us.
+    this.answer = TOLD;
     countEnd(final.completion);
   }
 }

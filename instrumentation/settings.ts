@@ -166,12 +166,20 @@ export function onSettled<Value>(
   fulfilled: (value: Value) => void,
   rejected: (error: unknown) => void = () => {},
 ): void {
-  guard(place, () => {
-    void promise.then(
-      (value) => guard(place, () => fulfilled(value)),
-      (error: unknown) => guard(place, () => rejected(error)),
-    );
-  });
+  guard(place, () => settler(place, fulfilled, rejected)(promise));
+}
+
+/** What listens as {@link onSettled} does, to one promise after the other. */
+export function settler<Value>(
+  place: string,
+  fulfilled: (value: Value) => void,
+  rejected: (error: unknown) => void,
+): (promise: PromiseLike<Value>) => void {
+  const onFulfilled = (value: Value): void => void guard(place, () => fulfilled(value));
+  const onRejected = (error: unknown): void => void guard(place, () => rejected(error));
+  return (promise) => {
+    guard(place, () => void promise.then(onFulfilled, onRejected));
+  };
 }
 
 /** Counts a problem of ours that must not reach the application. */

@@ -17,7 +17,7 @@ import {
   UNREAD,
   whenCollected,
 } from './invocation.ts';
-import { countProblem, guard, onSettled } from './settings.ts';
+import { countProblem, guard, settler } from './settings.ts';
 
 type Method = (this: unknown, ...args: unknown[]) => unknown;
 
@@ -79,18 +79,19 @@ export function watchIterator(
   const { next, return: close, throw: fail } = iterator;
   const { hasEnd, isReader, signals, runOut = TRUNCATED, run = (work) => work() } = watch;
   const { errorEnding: endingOf = errorEnding } = watch;
-  const onStep = (step: IteratorResult<unknown>): void => {
-    if (step.done === true) invocation.endStream(hasEnd(), signalEnding(signals) ?? runOut);
-    else invocation.chunk(step.value);
-  };
+  const watchStep = settler(
+    'stream.step',
+    (step: IteratorResult<unknown>) => {
+      if (step.done === true) invocation.endStream(hasEnd(), signalEnding(signals) ?? runOut);
+      else invocation.chunk(step.value);
+    },
+    (error) => invocation.endError(error, signals, endingOf),
+  );
   hide(iterator, 'next', function (this: unknown, ...args: []) {
     reading.reads ??= guard('stream.reader', isReader) ?? false;
     const step = run(() => next.apply(this as AsyncIterator<unknown>, args));
     guard('stream.next', () => {
-      if (reading.reads !== true || !invocation.isOpen) return;
-      onSettled('stream.step', step, onStep, (error) =>
-        invocation.endError(error, signals, endingOf),
-      );
+      if (reading.reads === true && invocation.isOpen) watchStep(step);
     });
     return step;
   });

@@ -5,7 +5,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel';
-import type { Context } from '@opentelemetry/api';
+import type { Context, ContextManager } from '@opentelemetry/api';
 import { property } from './invocation.ts';
 import { currentContextManager } from './otel-api.ts';
 import { countProblem, guard } from './settings.ts';
@@ -51,10 +51,6 @@ export interface CallMessage {
 export class MessageMap<Value> {
   private readonly key: symbol = Symbol('sealspan');
 
-  has(message: CallMessage): boolean {
-    return Object.hasOwn(message, this.key);
-  }
-
   get(message: CallMessage): Value | undefined {
     return (message as Readonly<Record<symbol, unknown>>)[this.key] as Value | undefined;
   }
@@ -99,72 +95,51 @@ export function listen(channel: Channel, listener: (message: CallMessage) => voi
   });
 }
 
+/** Holds contexts where no context manager of the known shape is registered. */
+const ownStore = new AsyncLocalStorage<Context>();
+let known: {
+  readonly manager: ContextManager | undefined;
+  readonly store: AsyncLocalStorage<Context>;
+} = { manager: undefined, store: ownStore };
+
 /**
- * Lets `store` hold what `valueFor` gives for a call while the hooked function runs, and all that it starts.
- * `valueFor` is the first that hears of a call, before the event `start`.
+ * Where the active context is. The API has no way to make a context active but around a function, and its store is private to
+ * the context manager, so it is taken from there, if the one that is registered now has the known shape. In ours, nothing
+ * nests, and all else works.
  */
-export function hold<Value>(
-  channel: Channel,
-  store: AsyncLocalStorage<Value | undefined>,
-  valueFor: (message: CallMessage) => Value | undefined,
-): void {
-  const place = String(channel.name);
-  channel.bindStore(store as AsyncLocalStorage<unknown>, (message) =>
-    guard(place, () => valueFor(message as CallMessage)),
-  );
+function contextStore(): AsyncLocalStorage<Context> {
+  const manager = currentContextManager();
+  if (manager !== known.manager) {
+    const store = property(manager, '_asyncLocalStorage');
+    const isKnown = store instanceof AsyncLocalStorage;
+    if (!isKnown && manager !== undefined) countProblem('context.shape');
+    known = { manager, store: isKnown ? (store as AsyncLocalStorage<Context>) : ownStore };
+  }
+  return known.store;
+}
+
+/** The context that {@link activate} has made active for the code at hand. */
+export function callContext(): Context | undefined {
+  return contextStore().getStore();
 }
 
 /**
  * Makes `contextOf` the active OpenTelemetry context while the hooked function runs, so that what it starts nests under the
- * call. A channel can only run a store it was bound to, and the API's is private to its context manager, so it is taken
- * from the manager that is registered, if that has the known shape; otherwise nothing nests and all else works.
- * Returns what to call before each hooked call, since managers come and go; it answers with the store that it has bound
- * just then, if any.
- */
-export function bindContext(
-  channel: Channel,
-  contextOf: (message: CallMessage) => Context | undefined,
-): () => AsyncLocalStorage<unknown> | undefined {
-  let known: unknown;
-  let bound: AsyncLocalStorage<unknown> | undefined;
-  return () => {
-    const manager = currentContextManager();
-    if (manager === known) return undefined;
-    known = manager;
-    if (bound !== undefined) channel.unbindStore(bound);
-    bound = undefined;
-    const store = property(manager, '_asyncLocalStorage');
-    if (store instanceof AsyncLocalStorage) {
-      bound = store;
-      channel.bindStore(
-        store,
-        (message) =>
-          guard('context.bind', () => contextOf(message as CallMessage)) ?? store.getStore(),
-      );
-    } else if (manager !== undefined) {
-      countProblem('context.shape');
-    }
-    return bound;
-  };
-}
-
-/**
- * As {@link bindContext}, for the channel of the function that starts the call. The start may bring a context manager, too
- * late for the channel to run the store of: for that one call the store is set, and set back when the function returns.
+ * call. The store is set, and set back when the function returns, which its channel tells in any case: one that was bound
+ * to the channel could not be of a context manager that the start of the call brings.
  */
 export function activate(
   channel: TracingChannel,
   contextOf: (message: CallMessage) => Context | undefined,
 ): void {
-  const bind = bindContext(channel.start, contextOf);
-  const entered = new WeakMap<CallMessage, () => void>();
+  const entered = new MessageMap<() => void>();
   listen(channel.start, (message) => {
-    const callContext = contextOf(message);
-    const store = bind();
-    if (store === undefined || callContext === undefined) return;
+    const active = contextOf(message);
+    if (active === undefined) return;
+    const store = contextStore();
     const before = store.getStore();
-    entered.set(message, () => store.enterWith(before));
-    store.enterWith(callContext);
+    entered.set(message, () => store.enterWith(before as Context));
+    store.enterWith(active);
   });
   listen(channel.end, (message) => entered.get(message)?.());
 }

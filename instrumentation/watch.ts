@@ -150,20 +150,12 @@ export function watchHooked(
   startCall: (message: CallMessage) => HookedCall | undefined,
 ): void {
   const channel = channelOf(target, name);
-  const calls = new MessageMap<HookedCall | undefined>();
-  // Whoever hears of the call first starts it: stores are filled before the event `start`, if one is bound.
-  const callOf = (message: CallMessage): HookedCall | undefined => {
-    if (!calls.has(message)) {
-      // Set first, so that what throws is not tried again.
-      calls.set(message, undefined);
-      calls.set(
-        message,
-        guard(`${target}.start`, () => startCall(message)),
-      );
-    }
-    return calls.get(message);
-  };
-  activate(channel, (message) => callOf(message)?.invocation.context);
+  const calls = new MessageMap<HookedCall>();
+  activate(channel, (message) => {
+    const call = startCall(message);
+    if (call !== undefined) calls.set(message, call);
+    return call?.invocation.context;
+  });
   const ended = (message: CallMessage): void => {
     const call = calls.get(message);
     if (call === undefined) return;
