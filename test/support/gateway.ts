@@ -40,8 +40,8 @@ export interface SealedRequest {
 export interface TestIntake {
   readonly settings: GatewaySettings;
   readonly intake: Intake;
-  readonly sealed: readonly SealedRequest[];
-  readonly refusals: readonly Refusal[];
+  readonly sealed: SealedRequest[];
+  readonly refusals: Refusal[];
 }
 
 /** TLS of files that never change. */
