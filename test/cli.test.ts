@@ -146,6 +146,12 @@ function seal(log: TestLog, events: readonly ControlEvent[] = [CLOSED]): TestLog
   return log;
 }
 
+function mkdirIn(folder: string, name: string): string {
+  const dir = join(folder, name);
+  mkdirSync(dir);
+  return dir;
+}
+
 function trustFile(logs: readonly { origin: string; vkey: string }[]): string {
   const path = join(newFolder(), 'trust.yaml');
   const lines = logs.flatMap(({ origin, vkey }) => [`  - origin: ${origin}`, `    key: ${vkey}`]);
@@ -634,6 +640,58 @@ describe('verify with a trust file', () => {
     const { status, object } = runJson(['verify', other.dir, '--trust', path]);
     expect(status).toBe(1);
     expect(codes(object)).toContain('log.root');
+  });
+
+  test.each([
+    ['before', 'a', 'b'],
+    ['behind', 'b', 'a'],
+  ])(
+    'another history %s the longer one below one directory: invalid, and no head is kept',
+    (_, one, two) => {
+      const folder = newFolder();
+      const log = newLog(ORIGIN, mkdirIn(folder, one));
+      const path = trustFile([log]);
+      const before = readFileSync(path, 'utf8');
+      seal(seal(log));
+      const other = { ...log, dir: mkdirIn(folder, two) };
+      writeFileSync(join(other.dir, 'verifier'), `${log.vkey}\n`);
+      seal(other, [GAP, CLOSED]);
+      for (const trust of [[], ['--trust', path]]) {
+        const { status, object } = runJson(['verify', folder, ...trust]);
+        expect(status).toBe(1);
+        expect((object as { logs: unknown[] }).logs.flatMap(codes)).toContain('log.root');
+      }
+      expect(readFileSync(path, 'utf8')).toBe(before);
+    },
+  );
+
+  test.each([
+    ['before', 'a', 'b'],
+    ['behind', 'b', 'a'],
+  ])(
+    'an older copy %s its log below one directory: valid, and the head is the larger',
+    (_, one, two) => {
+      const folder = newFolder();
+      const log = seal(newLog(ORIGIN, mkdirIn(folder, one)));
+      cpSync(copyOf(log.dir), join(folder, two), { recursive: true });
+      seal(log);
+      const path = trustFile([log]);
+      expect(run(['verify', folder, '--trust', path]).status).toBe(0);
+      expect(openTrustFile(path).logs[0]?.head?.size).toBe(6);
+    },
+  );
+
+  test('two logs of one name and two keys below one directory are two logs', () => {
+    const folder = newFolder();
+    seal(seal(newLog(ORIGIN, mkdirIn(folder, 'a'))));
+    seal(newLog(ORIGIN, mkdirIn(folder, 'b')), [GAP, CLOSED]);
+    expect(runJson(['verify', folder]).object).toMatchObject({
+      logs: [
+        { findings: [], size: 6 },
+        { log: ORIGIN, size: 3 },
+      ],
+    });
+    expect(run(['verify', folder]).stdout).not.toContain('log.root');
   });
 
   test('a log that is expected and not there: incomplete, and named', () => {

@@ -95,6 +95,7 @@ export function openTrustFile(path: string): TrustFile {
     throw new ConfigError(`${path}: logs.${repeated}: ${origin} stands in the list twice`);
   }
   const { mode, minimumDays } = parsed.data.archive ?? {};
+  const sizes = logs.map(({ head }) => head?.size ?? 0);
   return {
     logs,
     lock: {
@@ -103,7 +104,7 @@ export function openTrustFile(path: string): TrustFile {
     },
     remember: (origin, head) => {
       const index = logs.findIndex((log) => log.origin === origin);
-      if (index < 0 || (logs[index]!.head?.size ?? 0) >= head.size) return;
+      if (index < 0 || sizes[index]! >= head.size) return;
       try {
         document.setIn(['logs', index, 'head', 'size'], head.size);
         document.setIn(['logs', index, 'head', 'root'], encodeBase64(head.root));
@@ -113,6 +114,7 @@ export function openTrustFile(path: string): TrustFile {
       }
       // A crash before this is done leaves the older head, which the log still extends.
       replaceFile(nodeFiles, path, new TextEncoder().encode(document.toString()));
+      sizes[index] = head.size;
     },
   };
 }

@@ -5,7 +5,7 @@
  */
 import { lstatSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { decodeBase64 } from '../log/bytes.ts';
+import { decodeBase64, encodeHex } from '../log/bytes.ts';
 import { LogError } from '../log/errors.ts';
 import { type Head, parseCheckpoint, parseVerifier, type Verifier } from '../log/note.ts';
 import type { VerifiedRecord } from '../log/record.ts';
@@ -16,6 +16,7 @@ import { ConfigError } from '../node/config/config.ts';
 import {
   firstOrigin,
   readCheckpointFiles,
+  readNewestCheckpoint,
   readSegmentFiles,
   readTextFile,
 } from '../node/storage/log-reader.ts';
@@ -30,7 +31,7 @@ import type { TalliedRecord } from '../node/verifying/tally.ts';
 import { Completeness } from './completeness.ts';
 import { EXIT_IO, EXIT_OF } from './exit.ts';
 import { shown, shownJson, type Terminal } from './terminal.ts';
-import { openTrustFile, type TrustedLog, type TrustFile } from './trust.ts';
+import { openTrustFile, type TrustFile } from './trust.ts';
 
 /** Worst first, as several verdicts are joined. */
 const WORST: readonly Verdict[] = ['invalid', 'unverifiable', 'incomplete', 'valid'];
@@ -169,33 +170,45 @@ export async function tallyDirectory(
   trust: TrustFile | undefined,
   checkers: Checkers,
   onRecord: (record: TalliedRecord) => void,
+  seen: SeenHeads = new Map(),
 ): Promise<Report> {
-  const log = await openLog(dir, trust);
+  const log = await openLog(dir, trust, seen);
   const segments = giveBack(beginAhead(checkers, readSegmentFiles(dir, log.removed.size)));
   const check = (frame: Frame) => checkers.check(frame);
   try {
-    return await verifyLogBy(check, { ...log, segments, onRecord }, nodePrimitives);
+    const report = await verifyLogBy(check, { ...log, segments, onRecord }, nodePrimitives);
+    if (isIntact(report)) seen.set(log.name, headOf(report));
+    return report;
   } finally {
     checkers.forget();
   }
 }
 
+/** Heads that held in this run, by name and key of their log: of two copies of a log, one must extend the other. */
+type SeenHeads = Map<string, Head>;
+
+/** An incomplete log is intact: its end may be held against the next one as well (FORMAT.md, "Trust file"). */
+function isIntact({ verdict, size }: Pick<Report, 'verdict' | 'size'>): boolean {
+  return (verdict === 'valid' || verdict === 'incomplete') && size > 0;
+}
+
+function headOf({ size, root }: Pick<Report, 'size' | 'root'>): Head {
+  return { size, root: decodeBase64(root) };
+}
+
 /** All that is said of a log beside its segments. */
-async function openLog(dir: string, trust: TrustFile | undefined) {
+async function openLog(dir: string, trust: TrustFile | undefined, seen?: SeenHeads) {
   const live = isLive(dir);
   // The checkpoint first: what a running writer adds meanwhile is then behind it, never in front.
   const checkpoints = await readCheckpointFiles(dir);
-  let known: TrustedLog | undefined;
-  let verifier: Verifier | undefined;
-  if (trust === undefined) {
-    verifier = keyBeside(dir);
-  } else {
-    // A torn checkpoint must not hide which log is expected here, and which head.
-    const origin = originBeside(checkpoints) ?? (await firstOrigin(dir));
-    known = trust.logs.find((log) => log.origin === origin);
-    verifier = known?.verifier;
-  }
+  // A torn checkpoint must not hide which log is expected here, and which head.
+  const origin = originBeside(checkpoints) ?? (await firstOrigin(dir)) ?? '';
+  const known = trust?.logs.find((log) => log.origin === origin);
+  const verifier = trust === undefined ? keyBeside(dir) : known?.verifier;
+  const name = `${origin} ${encodeHex(verifier?.keyId ?? new Uint8Array(0))}`;
+  const earlier = seen?.get(name);
   return {
+    name,
     // Damaged, it stands for nothing: what is missing is then found missing.
     removed: readPruned(nodeFiles, dir) ?? NOTHING_PRUNED,
     checkpoints,
@@ -203,7 +216,7 @@ async function openLog(dir: string, trust: TrustFile | undefined) {
       origin: known?.origin,
       verifiers: verifier === undefined ? [] : [verifier],
       selfAttested: trust === undefined,
-      minimumHead: known?.head,
+      minimumHead: (earlier?.size ?? 0) > (known?.head?.size ?? 0) ? earlier : known?.head,
     },
     live,
     nowMs: Date.now(),
@@ -311,13 +324,14 @@ export interface VerifyOptions {
 export async function runVerify(options: VerifyOptions, terminal: Terminal): Promise<number> {
   const trust = options.trustPath === undefined ? undefined : openTrustFile(options.trustPath);
   const places = findLogsAloud(options.dir, terminal);
-  const reports: { dir: string; report: ShownReport }[] = [];
+  const reportOf = new Map<string, ShownReport>();
   const heads: HeadToRemember[] = [];
+  const seen: SeenHeads = new Map();
   const completeness = new Completeness(options.range);
   let readCount = 0;
   const checkers = openCheckers(options.threadCount ?? 1);
   try {
-    for (const { dir } of places) {
+    for (const { dir } of shortestFirst(places)) {
       const inRange = completeness.nextLog();
       let records = 0;
       const tally = (record: TalliedRecord): void => {
@@ -325,22 +339,18 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
         if (++records % 100 === 0) terminal.progress(`${shown(dir)}: ${records} records`);
       };
       const { report, isRead } = await readable(dir, trust, () =>
-        tallyDirectory(dir, trust, checkers, tally),
+        tallyDirectory(dir, trust, checkers, tally, seen),
       );
       if (isRead) readCount++;
       const judged = inRange.end(report, isRead && isLive(dir), Date.now());
-      reports.push({ dir, report: { ...report, ...judged } });
-      // An incomplete log is intact: its end may be held against the next one as well (FORMAT.md, "Trust file").
-      const isIntact = report.verdict === 'valid' || report.verdict === 'incomplete';
-      if (isIntact && report.size > 0) {
-        const head = { size: report.size, root: decodeBase64(report.root) };
-        heads.push({ origin: report.log, head });
-      }
+      reportOf.set(dir, { ...report, ...judged });
+      if (isIntact(report)) heads.push({ origin: report.log, head: headOf(report) });
     }
   } finally {
     checkers.close();
   }
   const answer = completeness.answer();
+  const reports = places.map(({ dir }) => ({ dir, report: reportOf.get(dir)! }));
   const found = new Set(reports.map(({ report }) => report.log));
   const missing =
     trust?.logs.filter((log) => !found.has(log.origin)).map((log) => log.origin) ?? [];
@@ -368,8 +378,25 @@ export async function runVerify(options: VerifyOptions, terminal: Terminal): Pro
     if (whole.length !== 1 || verdict !== whole[0]?.verdict)
       terminal.data(`verdict    ${verdictText(verdict, terminal)} (${whole.length} logs)`);
   }
-  const status = rememberAll(trust, heads, verdict, terminal);
+  // Of two histories under one name, which is the right one is not for us to say.
+  const broken = new Set(whole.filter(({ verdict: of }) => of === 'invalid').map(({ log }) => log));
+  const holding = heads.filter(({ origin }) => !broken.has(origin));
+  const status = rememberAll(trust, holding, verdict, terminal);
   return places.length > 0 && readCount === 0 ? EXIT_IO : status;
+}
+
+/** By what their newest checkpoint claims, so that each log is held against the shorter ones of its name. */
+function shortestFirst(places: readonly LogPlace[]): LogPlace[] {
+  const sizeOf = (dir: string): number => {
+    try {
+      return parseCheckpoint(readNewestCheckpoint(dir)!.bytes).size;
+    } catch {
+      // Verifying says what is wrong with it.
+      return 0;
+    }
+  };
+  const sizes = new Map(places.map(({ dir }) => [dir, sizeOf(dir)]));
+  return places.toSorted((a, b) => sizes.get(a.dir)! - sizes.get(b.dir)!);
 }
 
 /** The worst of the verdicts. Without any, nothing was checked, and that is never valid (invariant 9). */
