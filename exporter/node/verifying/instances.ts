@@ -7,16 +7,14 @@
 import { encodeBase64 } from '../../log/bytes.ts';
 import type { ControlEvent } from '../../log/control.ts';
 import type { SourceKind } from '../../log/header.ts';
-import {
-  formatNumberRanges,
-  type NumberRange,
-  NumberRanges,
-  parseNumberRanges,
-} from '../../log/numbers.ts';
+import { parseNumberRanges } from '../../log/numbers.ts';
 import type { Verdict } from '../../log/report.ts';
 import type { Beat } from './beats.ts';
+import { addAll, Life, type Listed, say, type TimeRange } from './life.ts';
 import { NumberedSpans } from './numbered-spans.ts';
 import type { Sent, TalliedRecord } from './tally.ts';
+
+export type { TimeRange };
 
 export type Completeness = 'complete' | 'complete with declared gaps' | 'incomplete';
 export type InstanceState = 'running' | 'closed' | 'interrupted' | 'silent' | 'unclean';
@@ -51,7 +49,7 @@ export interface InstanceReport {
   /** Highest number it is known to have given out. */
   readonly highest: number;
   /** Numbers that ought to be there, and are not: how many, and the first ranges of them. */
-  readonly missing: { readonly count: number; readonly ranges: string };
+  readonly missing: Listed;
   /** Spans that its own gaps declare lost. */
   readonly declaredLost: number;
   /** Findings of a sender; those of a writer are its log's. */
@@ -69,75 +67,12 @@ export interface InstancesReport {
   readonly all: Extract<Verdict, 'valid' | 'incomplete'>;
 }
 
-/** From and to are compared with `sealed`; both are included. */
-export interface TimeRange {
-  readonly from: string | undefined;
-  readonly to: string | undefined;
-}
-
 export const INSTANCE_LISTED_COUNT: number = 1000;
 export const SENDER_COUNT_MAX: number = 65_536;
 export const SENDER_RANGE_COUNT_MAX: number = 1_048_576;
 const INTERVAL_MS_UNSAID = 60_000;
 /** Sorts behind every time there is. */
 const NEVER = '~';
-
-/** What both kinds have: numbers seen, numbers said, and when. */
-class Life {
-  readonly numbers = new NumberRanges();
-  heardFrom: string;
-  heardTo: string;
-  /** Highest number said. */
-  said = 0;
-  /** Highest known before the range began, and before it ended. */
-  low = 0;
-  high = 0;
-  readonly #range: TimeRange;
-
-  constructor(range: TimeRange, sealed: string) {
-    this.#range = range;
-    this.heardFrom = sealed;
-    this.heardTo = sealed;
-  }
-
-  see(first: number, last: number, sealed: string): void {
-    this.numbers.add(first, last);
-    this.know(last, sealed);
-  }
-
-  know(number: number, sealed: string): void {
-    const { from, to } = this.#range;
-    if (from !== undefined && sealed < from && number > this.low) this.low = number;
-    if ((to === undefined || sealed <= to) && number > this.high) this.high = number;
-  }
-
-  get highest(): number {
-    return Math.max(this.said, this.numbers.highest);
-  }
-
-  /** Heard in the range, or on both sides of it; `moreMs` longer where nobody knows when it ended. */
-  isIn(moreMs: number): boolean {
-    const { from, to } = this.#range;
-    const until = moreMs === 0 ? this.heardTo : laterBy(this.heardTo, moreMs);
-    return (to === undefined || this.heardFrom <= to) && (from === undefined || until >= from);
-  }
-
-  /** Whether what happened last is part of what is asked about. */
-  get endsInRange(): boolean {
-    return this.#range.to === undefined || this.heardTo <= this.#range.to;
-  }
-
-  /** Numbers of the range up to `due` that were not seen. Ends the counting: all below the range pass for seen. */
-  missing(due: number): InstanceReport['missing'] {
-    if (this.low > 0) this.numbers.add(1, this.low);
-    const { count, ranges } = this.numbers.missing(Math.min(due, this.high));
-    return { count, ranges: formatNumberRanges(ranges) };
-  }
-}
-
-function laterBy(sealed: string, ms: number): string {
-  return new Date(Date.parse(sealed) + ms).toISOString();
-}
 
 /** A run of a log (FORMAT.md, step 20). */
 interface Run {
@@ -433,7 +368,7 @@ export class Instances {
   #addSender(
     { instance, log, service, source, life }: Sender,
     state: InstanceState,
-    missing: InstanceReport['missing'],
+    missing: Listed,
     findings: readonly InstanceFinding[],
   ): void {
     if (findings.length > 0) this.#areSendersWhole = false;
@@ -463,15 +398,6 @@ export class Instances {
     }
     this.#reports.push(report);
   }
-}
-
-function say(life: Life, number: number, sealed: string): void {
-  life.said = Math.max(life.said, number);
-  life.know(number, sealed);
-}
-
-function addAll(numbers: NumberRanges, ranges: readonly NumberRange[]): void {
-  for (const [first, last] of ranges) numbers.add(first, last);
 }
 
 /** Keeps the last two, in the order of their numbers: they may arrive in another. */
