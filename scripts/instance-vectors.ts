@@ -68,6 +68,11 @@ export const sentCall = (instance: string, number: number, ...more: readonly Buf
       ...more,
     ]),
   );
+/** A call whose number is of another type. */
+export const unreadCall = (instance: string, value: Buffer = f(1, '3')): Buffer => {
+  const number = f(9, f(1, 'aigov.sequence'), f(2, value));
+  return around(Buffer.concat([span('chat'), text('service.instance.id', instance), number]));
+};
 /** Another id of the span, in front of which the one it had counts for nothing. */
 export const spanId = (byte: number): Buffer => f(2, Buffer.alloc(8, byte));
 /** A beat; its own number is the highest. */
@@ -281,6 +286,23 @@ export function makeInstanceVectors(): InstanceVector[] {
   gateway('no-number', 'an instance without a number is none', [
     sent([around(Buffer.concat([span('chat'), text('service.instance.id', 'a')]))]),
   ]);
+  const unread: readonly [name: string, value: Buffer][] = [
+    ['text', f(1, '3')],
+    ['double', Buffer.from('210000000000000840', 'hex')],
+    ['zero', Buffer.from('1800', 'hex')],
+    ['negative', Buffer.from('18ffffffffffffffffff01', 'hex')],
+    ['too-large', Buffer.from('188080808080808010', 'hex')],
+    ['empty', Buffer.alloc(0)],
+  ];
+  for (const [name, value] of unread) {
+    gateway(
+      `number-${name}`,
+      `a number that is there and can not be read: ${name}`,
+      [sent([sentCall('a', 1), unreadCall('a', value)])],
+      UNNAMED_LINE,
+      'sender a running complete',
+    );
+  }
   const spelled: readonly [name: string, instance: Buffer][] = [
     ['number', count('service.instance.id', 1)],
     ['empty', text('service.instance.id', '')],

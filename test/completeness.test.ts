@@ -11,7 +11,7 @@ import { parseTime } from '../exporter/cli/completeness.ts';
 import type { Terminal } from '../exporter/cli/terminal.ts';
 import { runVerify } from '../exporter/cli/verify.ts';
 import type { ControlEvent } from '../exporter/log/control.ts';
-import { beat, sent, sentCall, timeOf } from '../scripts/instance-vectors.ts';
+import { beat, sent, sentCall, timeOf, unreadCall } from '../scripts/instance-vectors.ts';
 import {
   calls,
   closedAt,
@@ -119,6 +119,17 @@ test('numbers that did not reach a gateway make the log incomplete, and are name
       /^instance {3}vectors\/log 0: complete; no numbers; closed, .*, sealed by itself$/,
     ),
     'verdict    INCOMPLETE (1 logs)',
+  ]);
+});
+
+test('numbers that something on the way made a text of are not passed over', async () => {
+  const dir = logOf([sent([unreadCall('i'), unreadCall('i')]), control(closedAt(0))]);
+  const { status, lines } = await verify(dir);
+  expect(status).toBe(3);
+  expect(lines.filter((line) => line.startsWith('finding'))).toEqual([
+    expect.stringMatching(
+      /: 2 spans have an aigov\.sequence that can not be read as a number: of whom nothing is missing, nobody can tell$/,
+    ),
   ]);
 });
 

@@ -31,6 +31,7 @@ import {
   sentCall,
   spanId,
   timeOf,
+  unreadCall,
 } from '../scripts/instance-vectors.ts';
 import {
   calls,
@@ -138,6 +139,7 @@ describe('random logs', () => {
   const state = fc.constantFrom('running', 'closed');
   const entry = fc.oneof(
     fc.tuple(name, number).map(([instance, at]) => sentCall(instance, at)),
+    name.map((instance) => unreadCall(instance)),
     fc
       .tuple(fc.constantFrom('a', ''), number, fc.constantFrom(7, 8, 0))
       .map(([instance, at, byte]) => sentCall(instance, at, spanId(byte))),

@@ -50,6 +50,17 @@ function claimOf(entry: Buffer, key: string, type: 'count' | 'text'): number | s
   return undefined;
 }
 
+/** Field 1 of a field 9 is that key. */
+function hasSequence(entry: Buffer): boolean {
+  const [resourceSpans] = fieldsOf(entry);
+  const scopeSpans = fieldsOf(resourceSpans!.body).at(-1);
+  const span = fieldsOf(scopeSpans!.body).at(-1);
+  return fieldsOf(span!.body)
+    .filter(({ number }) => number === 9)
+    .flatMap(({ body }) => fieldsOf(body))
+    .some(({ number, body }) => number === 1 && body.toString('latin1') === 'aigov.sequence');
+}
+
 interface Beat {
   readonly highest: number;
   readonly open: string;
@@ -167,8 +178,9 @@ function sendersOf(records: readonly Record[], endMs: number, range: NaiveRange)
   for (const { header, content } of records) {
     for (const entry of content.entries) {
       const number = numberOf(entry);
-      if (number === undefined) continue;
-      const claimed = String(claimOf(entry, 'service.instance.id', 'text') ?? '');
+      if (number === undefined && !hasSequence(entry)) continue;
+      const claimed =
+        number === undefined ? '' : String(claimOf(entry, 'service.instance.id', 'text') ?? '');
       const instance = /^[\x21-\x7e]{1,256}$/.test(claimed) ? claimed : '';
       const key = `${header.sourceKind} ${header.principal} ${instance}`;
       const sender: SenderRecords = senders.get(key) ?? {
@@ -178,6 +190,10 @@ function sendersOf(records: readonly Record[], endMs: number, range: NaiveRange)
         spans: new Map(),
       };
       senders.set(key, sender);
+      if (number === undefined) {
+        sender.known.push({ sealed: header.sealed, first: 0, last: 0, isSeen: true });
+        continue;
+      }
       sender.spans.set(number, [...(sender.spans.get(number) ?? []), spanIdOf(entry)]);
       const { sealed } = header;
       sender.known.push({ sealed, first: number, last: number, isSeen: true });

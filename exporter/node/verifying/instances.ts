@@ -34,7 +34,7 @@ export interface InstanceFinding {
 export interface InstanceReport {
   /** A writer sealed its own calls; a sender had them sealed by somebody else. */
   readonly kind: 'writer' | 'sender';
-  /** As it calls itself; empty for those of a source that number their calls and do not say who they are. */
+  /** As it calls itself; empty for those of a source that do not say who they are, or number their calls unreadably. */
   readonly instance: string;
   /** Origin of its log, or of the log that heard it first. */
   readonly log: string;
@@ -98,8 +98,9 @@ interface Sender {
   isUnfollowed: boolean;
   /** Spans seen under a number that another span has. */
   conflictCount: number;
-  /** Spans with a number, of nobody known. */
+  /** Spans with a number, of nobody known; and those whose number can not be read. */
   unnamedCount: number;
+  unreadCount: number;
 }
 
 export class Instances {
@@ -263,7 +264,7 @@ export class Instances {
   }
 
   #takeSent(
-    { instance, service, numbers, spans, beats }: Sent,
+    { instance, service, numbers, spans, unreadCount, beats }: Sent,
     source: InstanceReport['source'],
     log: string,
     sealed: string,
@@ -287,6 +288,7 @@ export class Instances {
         isUnfollowed: false,
         conflictCount: 0,
         unnamedCount: 0,
+        unreadCount: 0,
       };
       this.#senders.set(key, sender);
     }
@@ -296,6 +298,7 @@ export class Instances {
     if (sealed < life.heardFrom) life.heardFrom = sealed;
     if (instance === '') {
       sender.unnamedCount += spans.length;
+      sender.unreadCount += unreadCount;
       return;
     }
     for (const [number, mark] of spans) {
@@ -360,7 +363,16 @@ export class Instances {
   /** Whose numbers they are nobody can tell, so nothing is judged of them. */
   #endUnnamed(sender: Sender): void {
     if (!sender.life.isIn(0)) return;
-    const message = `${sender.unnamedCount} spans have a number and no service.instance.id that could be taken: of whom nothing is missing, nobody can tell`;
+    const { unnamedCount, unreadCount } = sender;
+    const what = [
+      ...(unnamedCount > 0
+        ? [`${unnamedCount} spans have a number and no service.instance.id that could be taken`]
+        : []),
+      ...(unreadCount > 0
+        ? [`${unreadCount} spans have an aigov.sequence that can not be read as a number`]
+        : []),
+    ];
+    const message = `${what.join(', ')}: of whom nothing is missing, nobody can tell`;
     const missing = { count: 0, ranges: '' };
     this.#addSender(sender, 'running', missing, [{ code: 'source.unnamed', message }]);
   }
