@@ -29,7 +29,7 @@ import {
   span,
 } from './vectors.ts';
 
-/** What is said of one instance, as one line: kind, name, state, completeness, missing ranges, codes. */
+/** What is said of one instance, as one line: kind, name, state, completeness, missing ranges, open ones, codes. */
 export type InstanceLine = string;
 
 export interface InstanceVector {
@@ -153,9 +153,9 @@ export function makeInstanceVectors(): InstanceVector[] {
   );
   gateway(
     'closed-open',
-    'calls that ran when it closed are not due',
+    'calls that ran when it closed are not due, and told',
     [sentCalls('a', 1, 4), sent([beat('a', 5, { ...CLOSED, open: '2-3' })])],
-    'sender a closed complete',
+    'sender a closed complete open 2-3',
   );
   gateway(
     'closed-beat-lost',
@@ -199,8 +199,20 @@ export function makeInstanceVectors(): InstanceVector[] {
   gateway(
     'open-cut',
     'of a list cut short nobody knows what is open behind it',
-    [sentCalls('a', 1), sent([beat('a', 9, { ...CLOSED, open: '2-3,...' })])],
-    'sender a closed complete',
+    [sentCalls('a', 1, 5), sent([beat('a', 9, { ...CLOSED, open: '2-3,...' })])],
+    'sender a closed complete open 2-4,6-8',
+  );
+  gateway(
+    'open-and-ended',
+    'a call that ran at its end, and of which the end came all the same',
+    [sentCalls('a', 1), sent([beat('a', 4, { ...CLOSED, open: '2-3' })]), sentCalls('a', 2)],
+    'sender a closed complete open 3',
+  );
+  gateway(
+    'open-cut-no-list',
+    'nor is what is cut short a list for that',
+    [sentCalls('a', 1), sent([beat('a', 4, { ...CLOSED, open: 'x,...' })])],
+    'sender a closed incomplete 2-3 source.numbers',
   );
   gateway(
     'open-no-list',
@@ -442,7 +454,7 @@ export function makeInstanceVectors(): InstanceVector[] {
     'writer-missing',
     'a number in no record',
     [calls(1, 3), control(closedAt(4, { open: '4' }))],
-    'writer 0 closed incomplete 2',
+    'writer 0 closed incomplete 2 open 4',
   );
   writer(
     'writer-intent',
@@ -461,8 +473,14 @@ export function makeInstanceVectors(): InstanceVector[] {
     'writer-interrupted',
     'killed, and the next start told of it',
     [calls(1), control(RECOVERED, interrupted(2), closedAt(2, { interrupted: 1 })), opened],
-    'writer 0 interrupted complete',
+    'writer 0 interrupted complete open 2',
     'writer 0 running complete',
+  );
+  writer(
+    'writer-interrupted-in-order',
+    'an orderly end, with calls under way',
+    [calls(2), control(interrupted(1), interrupted(3), closedAt(3))],
+    'writer 0 closed complete open 1,3',
   );
   writer(
     'writer-cut-unclean',

@@ -19,6 +19,7 @@ import {
   type Draft,
   filesOf,
   gapOf,
+  interrupted,
   ORIGIN,
   opened,
   sealDrafts,
@@ -131,6 +132,24 @@ test('numbers that something on the way made a text of are not passed over', asy
       /: 2 spans have an aigov\.sequence that can not be read as a number: of whom nothing is missing, nobody can tell$/,
     ),
   ]);
+});
+
+test('calls that were under way at an orderly end are named, of a sender and of a writer', async () => {
+  const dir = logOf([
+    sent([sentCall('i', 1), beat('i', 51, { state: 'closed', open: '2-49' }), sentCall('i', 50)]),
+    calls(1),
+    control(interrupted(2), interrupted(3), closedAt(3, { open: '2-3' })),
+  ]);
+  const { status, lines } = await verify(dir);
+  expect(status).toBe(0);
+  expect(lines.filter((line) => line.startsWith('instance '))).toEqual([
+    expect.stringMatching(/complete; numbers to 3, 2 left open: 2-3; closed,/),
+    expect.stringMatching(/complete; numbers to 51, 48 left open: 2-49; closed,/),
+  ]);
+  const [said] = (await verify(dir, undefined, undefined, true)).lines;
+  expect(JSON.parse(said!)).toMatchObject({
+    instances: [{ open: { count: 2, ranges: '2-3' } }, { open: { count: 48, ranges: '2-49' } }],
+  });
 });
 
 test('what a gateway refused is told, by who sent it and why', async () => {

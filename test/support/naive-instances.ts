@@ -22,6 +22,8 @@ export interface NaiveInstance {
   readonly completeness: string;
   /** `4,7-9`: of the first sixteen ranges. */
   readonly missing: string;
+  /** Likewise. */
+  readonly open: string;
   readonly findings: readonly string[];
 }
 
@@ -85,6 +87,8 @@ interface Known {
   readonly first: number;
   readonly last: number;
   readonly isSeen: boolean;
+  /** Seen only as what had not ended. */
+  readonly isInterrupted?: boolean;
 }
 
 const largest = (known: readonly Known[]): number => Math.max(0, ...known.map(({ last }) => last));
@@ -113,6 +117,30 @@ function missingOf(
   }
   if (next <= end) missing.push(next === end ? `${next}` : `${next}-${end}`);
   return { text: missing.slice(0, 16).join(','), scattered };
+}
+
+/** Numbers left open in the range, of those listed that were not seen. */
+function openOf(
+  known: readonly Known[],
+  listed: readonly Range[],
+  { from = '', to = '~' }: NaiveRange,
+): string {
+  const low = largest(known.filter(({ sealed }) => sealed < from));
+  const high = largest(known.filter(({ sealed }) => sealed <= to));
+  const isSeen = (number: number): boolean =>
+    known.some(({ isSeen, first, last }) => isSeen && first <= number && number <= last);
+  const ranges: [number, number][] = [];
+  for (let number = low + 1; number <= high; number++) {
+    if (isSeen(number)) continue;
+    if (!listed.some(([first, last]) => first <= number && number <= last)) continue;
+    const range = ranges.at(-1);
+    if (range?.[1] === number - 1) range[1] = number;
+    else ranges.push([number, number]);
+  }
+  return ranges
+    .slice(0, 16)
+    .map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`))
+    .join(',');
 }
 
 const plus = (sealed: string, ms: number): string =>
@@ -216,7 +244,7 @@ function sendersOf(records: readonly Record[], endMs: number, range: NaiveRange)
       // 32: nothing else is judged.
       if (!isIn(times[0] ?? '', heardTo, range)) continue;
       const findings = ['source.unnamed'];
-      const unknown = { completeness: 'incomplete', missing: '', findings };
+      const unknown = { completeness: 'incomplete', missing: '', open: '', findings };
       found.push({ kind: 'sender', instance, state: 'running', ...unknown });
       continue;
     }
@@ -241,7 +269,15 @@ function sendersOf(records: readonly Record[], endMs: number, range: NaiveRange)
     if (missing.scattered > 65_536) findings.push('source.unfollowed');
     if ([...spans.values()].some((ids) => new Set(ids).size > 1)) findings.push('source.conflict');
     const completeness = findings.length > 0 ? 'incomplete' : 'complete';
-    found.push({ kind: 'sender', instance, state, completeness, missing: missing.text, findings });
+    found.push({
+      kind: 'sender',
+      instance,
+      state,
+      completeness,
+      missing: missing.text,
+      open: state === 'running' ? '' : openOf(known, notDue, range),
+      findings,
+    });
   }
   return found;
 }
@@ -295,7 +331,15 @@ function writersOf(
       } else if (run !== undefined) {
         if (name === 'heartbeat') know(count('highest'), count('highest'), false);
         if (name === 'intent') know(count('sequence'), count('sequence'), false);
-        if (name === 'interrupted') know(count('sequence'), count('sequence'), true);
+        if (name === 'interrupted') {
+          run.known.push({
+            sealed,
+            first: count('sequence'),
+            last: count('sequence'),
+            isSeen: true,
+            isInterrupted: true,
+          });
+        }
         if (name === 'recovered') run.cuts++;
         if (name === 'gap') {
           if (isIn(sealed, sealed, range)) run.gaps += count('count');
@@ -346,6 +390,16 @@ function writersOf(
           ? 'complete with declared gaps'
           : 'complete',
       missing: missing.text,
+      open: openOf(
+        one.known.map((each) => ({ ...each, isSeen: each.isSeen && each.isInterrupted !== true })),
+        [
+          ...one.known
+            .filter(({ isInterrupted }) => isInterrupted === true)
+            .map(({ first, last }): Range => [first, last]),
+          ...(open ?? []),
+        ],
+        range,
+      ),
       findings: [],
     });
   }

@@ -7,7 +7,7 @@
 import { encodeBase64 } from '../../log/bytes.ts';
 import type { ControlEvent } from '../../log/control.ts';
 import type { SourceKind } from '../../log/header.ts';
-import { parseNumberRanges } from '../../log/numbers.ts';
+import { NumberRanges, parseNumberRanges } from '../../log/numbers.ts';
 import type { Verdict } from '../../log/report.ts';
 import type { Beat } from './beats.ts';
 import { addAll, Life, type Listed, say, type TimeRange } from './life.ts';
@@ -50,6 +50,8 @@ export interface InstanceReport {
   readonly highest: number;
   /** Numbers that ought to be there, and are not: how many, and the first ranges of them. */
   readonly missing: Listed;
+  /** Numbers of calls that had not ended when it did, as itself says: not missing, and nothing else of them is sealed. */
+  readonly open: Listed;
   /** Spans that its own gaps declare lost. */
   readonly declaredLost: number;
   /** Findings of a sender; those of a writer are its log's. */
@@ -82,6 +84,8 @@ interface Run {
   readonly beganUnclean: boolean;
   heartbeatMs: number;
   cutCount: number;
+  /** Interrupted, or open at its end. */
+  readonly open: NumberRanges;
   declaredLost: number;
 }
 
@@ -165,7 +169,7 @@ export class Instances {
     this.#senders.clear();
     const isWhole = this.#areSendersWhole && this.#unfollowedSenderCount === 0;
     const worst = (report: InstanceReport) =>
-      report.completeness === 'incomplete' ? 0 : report.completeness === 'complete' ? 2 : 1;
+      report.completeness === 'incomplete' ? 0 : isRemarkable(report) ? 1 : 2;
     return {
       instances: this.#reports
         .sort((a, b) => worst(a) - worst(b) || (a.heardFrom < b.heardFrom ? -1 : 1))
@@ -192,6 +196,7 @@ export class Instances {
           beganUnclean: before !== undefined,
           heartbeatMs: event.heartbeatMs,
           cutCount: 0,
+          open: new NumberRanges(),
           declaredLost: 0,
         };
       }
@@ -204,7 +209,10 @@ export class Instances {
     const { life } = before;
     if (event.name === 'heartbeat') say(life, event.highest, sealed);
     if (event.name === 'intent') say(life, event.sequence, sealed);
-    if (event.name === 'interrupted') life.see(event.sequence, event.sequence, sealed);
+    if (event.name === 'interrupted') {
+      before.open.add(event.sequence);
+      life.know(event.sequence, sealed);
+    }
     if (event.name === 'recovered') before.cutCount++;
     if (event.name === 'gap') {
       if (this.#isInRange(sealed)) before.declaredLost += event.count;
@@ -236,7 +244,8 @@ export class Instances {
     // Of a run that goes on, what is under way can not be told from what is missing.
     const isSummed = state !== 'running' && !isUnknown;
     const ranges = parseNumberRanges(open);
-    addAll(life.numbers, ranges ?? []);
+    addAll(run.open, ranges ?? []);
+    life.leaveOpen(run.open.ranges);
     const missing = life.missing(isSummed ? life.highest : 0);
     const isSum = isSummed && missing.count === 0 && ranges !== undefined && !life.numbers.isFull;
     // What was cut off behind an unclean end is of the run before, and that one is told of.
@@ -258,6 +267,7 @@ export class Instances {
       heardTo: life.heardTo,
       highest: life.highest,
       missing,
+      open: life.open,
       declaredLost: run.declaredLost,
       findings: [],
     });
@@ -335,10 +345,14 @@ export class Instances {
     if (!life.isIn(state === 'silent' ? 2 * intervalMs : 0)) return;
     const told = state === 'running' ? before : last;
     const ranges = parseNumberRanges(told?.open ?? '') ?? [];
-    addAll(life.numbers, ranges);
     // Of what was cut off nobody knows which are open.
-    const cutFrom = told?.open.endsWith(',...') ? (ranges.at(-1)?.[1] ?? 0) + 1 : Infinity;
-    if (told !== undefined && cutFrom <= told.highest) life.numbers.add(cutFrom, told.highest);
+    const cutFrom = (ranges.at(-1)?.[1] ?? Infinity) + 1;
+    if (told?.open.endsWith(',...') && cutFrom <= told.highest) {
+      ranges.push([cutFrom, told.highest]);
+    }
+    // What one that runs has open may still end.
+    if (state === 'running') addAll(life.numbers, ranges);
+    else life.leaveOpen(ranges);
     const missing = life.missing(state === 'running' ? (before?.highest ?? 0) : life.highest);
     const findings: InstanceFinding[] = [];
     if (missing.count > 0) {
@@ -396,6 +410,7 @@ export class Instances {
       heardTo: life.heardTo,
       highest: life.highest,
       missing,
+      open: life.open,
       declaredLost: 0,
       findings,
     });
@@ -405,11 +420,16 @@ export class Instances {
     this.#counts[report.completeness]++;
     // Those that are complete make room for those that are not.
     if (this.#reports.length >= 2 * INSTANCE_LISTED_COUNT) {
-      const kept = this.#reports.filter(({ completeness }) => completeness !== 'complete');
+      const kept = this.#reports.filter(isRemarkable);
       this.#reports.splice(0, this.#reports.length, ...kept.slice(0, INSTANCE_LISTED_COUNT));
     }
     this.#reports.push(report);
   }
+}
+
+/** Whether there is more to say of it than that it is complete. */
+export function isRemarkable({ completeness, open }: InstanceReport): boolean {
+  return completeness !== 'complete' || open.count > 0;
 }
 
 /** Keeps the last two, in the order of their numbers: they may arrive in another. */
