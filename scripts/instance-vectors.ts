@@ -194,7 +194,7 @@ export function makeInstanceVectors(): InstanceVector[] {
       ...idle(3),
     ],
     UNNAMED_LINE,
-    'sender a running complete',
+    'sender a unended complete',
   );
   gateway(
     'open-cut',
@@ -220,17 +220,55 @@ export function makeInstanceVectors(): InstanceVector[] {
     [sentCalls('a', 1), sent([beat('a', 4, { ...CLOSED, open: '3-2' })])],
     'sender a closed incomplete 2-3 source.numbers',
   );
-  gateway(
+  const GOES_ON = { nowMs: START_MS + 10_000 };
+  add(
     'running-not-due',
     'what was sent before the last beat may be on its way',
-    [sentCalls('a', 1), sent([beat('a', 3)])],
-    'sender a running complete',
+    [[sentCalls('a', 1), sent([beat('a', 3)])]],
+    ['writer 0 running complete', 'sender a running complete'],
+    GOES_ON,
   );
-  gateway(
+  add(
     'running-due',
     'what was sent before the beat before is due',
-    [sentCalls('a', 1), sent([beat('a', 4, { open: '2' })]), sent([beat('a', 7)])],
-    'sender a running incomplete 3 source.numbers',
+    [[sentCalls('a', 1), sent([beat('a', 4, { open: '2' })]), sent([beat('a', 7)])]],
+    ['writer 0 running complete', 'sender a running incomplete 3 source.numbers'],
+    GOES_ON,
+  );
+  add(
+    'running-beside-one-that-ended',
+    'what is missing may come into the log that goes on',
+    [[sentCalls('a', 1, 3), control(closedAt(0))], []],
+    [GATEWAY_LINE, 'writer 0 running complete', 'sender a running complete'],
+    GOES_ON,
+  );
+  add(
+    'running-reopened',
+    'or into one that was closed, and opened again',
+    [[sentCalls('a', 1, 3), control(closedAt(0)), opened]],
+    [GATEWAY_LINE, 'writer 0 running complete', 'sender a running complete'],
+    GOES_ON,
+  );
+  gateway(
+    'unended-holes',
+    'where no log goes on, nothing that is missing can come any more',
+    [sentCalls('a', 1, 2, 3), sent([beat('a', 4)]), sentCalls('a', 6, 9)],
+    'sender a unended incomplete 5,7-8 source.numbers',
+  );
+  gateway(
+    'unended-open',
+    'of one that had not ended, what it had open at its last beat is not missing',
+    [sentCalls('a', 1), sent([beat('a', 3, { open: '2' })]), sentCalls('a', 4)],
+    'sender a unended complete open 2',
+  );
+  add(
+    'unended-all-closed',
+    'no log of several goes on',
+    [
+      [sentCalls('a', 1), control(closedAt(0))],
+      [sentCalls('a', 4), control(closedAt(0))],
+    ],
+    [GATEWAY_LINE, GATEWAY_LINE, 'sender a unended incomplete 2-3 source.numbers'],
   );
   gateway(
     'silent',
@@ -242,7 +280,7 @@ export function makeInstanceVectors(): InstanceVector[] {
     'silent-without-beats',
     'numbers and no beat: holes are known, the end is not',
     [sentCalls('a', 1, 3), ...idle(3)],
-    'sender a running complete',
+    'sender a unended incomplete 2 source.numbers',
   );
   add(
     'silent-without-beats-live',
@@ -255,7 +293,7 @@ export function makeInstanceVectors(): InstanceVector[] {
     'silence-of-the-gateway',
     'where the log ends, nobody knows of a silence',
     [[sentCalls('a', 1), sent([beat('a', 2)])]],
-    ['writer 0 silent incomplete', 'sender a running complete'],
+    ['writer 0 silent incomplete', 'sender a unended complete'],
     { nowMs: START_MS + 3_600_000 },
   );
   gateway(
@@ -263,14 +301,14 @@ export function makeInstanceVectors(): InstanceVector[] {
     'numbers that another principal sends under the same name fill no hole',
     [sentCalls('a', 1), sent([sentCall('a', 2)], OTHER), sent([beat('a', 3, CLOSED)])],
     'sender a closed incomplete 2 source.numbers',
-    'sender a running complete',
+    'sender a unended incomplete 1 source.numbers',
   );
   gateway(
     'forged-kind',
     'nor do those of another kind of source',
     [sentCalls('a', 1), sent([sentCall('a', 2)], COLLECTOR), sent([beat('a', 3, CLOSED)])],
     'sender a closed incomplete 2 source.numbers',
-    'sender a running complete',
+    'sender a unended incomplete 1 source.numbers',
   );
   gateway(
     'policy-changes',
@@ -312,7 +350,7 @@ export function makeInstanceVectors(): InstanceVector[] {
       `a number that is there and can not be read: ${name}`,
       [sent([sentCall('a', 1), unreadCall('a', value)])],
       UNNAMED_LINE,
-      'sender a running complete',
+      'sender a unended complete',
     );
   }
   const spelled: readonly [name: string, instance: Buffer][] = [
@@ -382,7 +420,7 @@ export function makeInstanceVectors(): InstanceVector[] {
         ),
       ]),
     ],
-    'sender b running complete',
+    'sender b unended complete',
   );
   const beats: readonly [name: string, ...attributes: Buffer[]][] = [
     ['no-state', count('aigov.heartbeat.highest', 9), text('aigov.heartbeat.open', '')],
@@ -420,7 +458,7 @@ export function makeInstanceVectors(): InstanceVector[] {
       `no-beat-${name}`,
       `no beat: ${name}`,
       [sent([sentCall('a', 1, ...attributes)])],
-      'sender a running complete',
+      'sender a unended complete',
     );
   }
   add(

@@ -134,6 +134,18 @@ test('numbers that something on the way made a text of are not passed over', asy
   ]);
 });
 
+test('a sender that had not ended when the gateway did: what is missing can not come any more', async () => {
+  const drafts = [sent([sentCall('i', 1), beat('i', 2)]), sent([sentCall('i', 4)])];
+  const { status, lines } = await verify(logOf([...drafts, control(closedAt(0))]));
+  expect(status).toBe(3);
+  expect(lines.filter((line) => /^(?:instance {3}claims|finding)/.test(line))).toEqual([
+    expect.stringMatching(
+      /: incomplete; numbers to 4, 1 missing: 3; had not ended when the logs did, heard from/,
+    ),
+    'finding    source.numbers at claims i: 1 of 4 numbers did not arrive: 3',
+  ]);
+});
+
 test('calls that were under way at an orderly end are named, of a sender and of a writer', async () => {
   const dir = logOf([
     sent([sentCall('i', 1), beat('i', 51, { state: 'closed', open: '2-49' }), sentCall('i', 50)]),

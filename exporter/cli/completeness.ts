@@ -244,5 +244,6 @@ function sentenceOf(one: InstanceReport): string {
   ];
   // Of one that runs, what may still be under way is not judged: neither seen nor missing.
   const soFar = state === 'running' ? ' so far, its newest numbers not judged yet' : '';
-  return `${nameOf(one)}: ${one.completeness}${soFar}; ${numbers.join(', ')}; ${state}, heard from ${heardFrom} to ${heardTo}, ${by}`;
+  const end = state === 'unended' ? 'had not ended when the logs did' : state;
+  return `${nameOf(one)}: ${one.completeness}${soFar}; ${numbers.join(', ')}; ${end}, heard from ${heardFrom} to ${heardTo}, ${by}`;
 }

@@ -164,6 +164,7 @@ export function naiveInstances(
   const found: NaiveInstance[] = [];
   const sent: Record[] = [];
   let endMs = 0;
+  let goesOn = false;
   for (const { files, live = false } of logs) {
     const records: Record[] = [];
     naiveVerify(files, { vkeys: [], live }, (header, content) => {
@@ -171,6 +172,14 @@ export function naiveInstances(
     });
     const last = records.at(-1)?.header.sealed;
     endMs = Math.max(endMs, live ? nowMs : last === undefined ? 0 : Date.parse(last));
+    // 34
+    const ends = records
+      .flatMap(({ content }) => content.events)
+      .filter(({ name }) => name === 'opened' || name === 'closed');
+    const opening = ends.findLast(({ name }) => name === 'opened');
+    const heartbeatMs = Number(opening?.attributes.get('heartbeatMs') ?? 60_000);
+    const isOld = nowMs - (last === undefined ? 0 : Date.parse(last)) > 2 * heartbeatMs;
+    if (live || (ends.at(-1)?.name !== 'closed' && !isOld)) goesOn = true;
     found.push(...writersOf(records, live, nowMs, range));
     sent.push(
       ...records.filter(
@@ -178,7 +187,7 @@ export function naiveInstances(
       ),
     );
   }
-  found.push(...sendersOf(sent, endMs, range));
+  found.push(...sendersOf(sent, endMs, goesOn, range));
   const text = (one: NaiveInstance) => JSON.stringify(one);
   return found.sort((a, b) => (text(a) < text(b) ? -1 : 1));
 }
@@ -200,7 +209,12 @@ function spanIdOf(entry: Buffer): string {
   return hex.replace(/^(?:00)*/, '') || '01';
 }
 
-function sendersOf(records: readonly Record[], endMs: number, range: NaiveRange): NaiveInstance[] {
+function sendersOf(
+  records: readonly Record[],
+  endMs: number,
+  goesOn: boolean,
+  range: NaiveRange,
+): NaiveInstance[] {
   // 32: by source kind, principal and text.
   const senders = new Map<string, SenderRecords>();
   for (const { header, content } of records) {
@@ -250,7 +264,8 @@ function sendersOf(records: readonly Record[], endMs: number, range: NaiveRange)
     }
     const intervalMs = last?.intervalMs ?? 60_000;
     const isLate = endMs - Date.parse(heardTo) > 2 * intervalMs;
-    const state = last?.state === 'closed' ? 'closed' : isLate ? 'silent' : 'running';
+    const unclosed = goesOn ? 'running' : 'unended';
+    const state = last?.state === 'closed' ? 'closed' : isLate ? 'silent' : unclosed;
     const until = state === 'silent' ? plus(heardTo, 2 * intervalMs) : heardTo;
     if (!isIn(times[0] ?? '', until, range)) continue;
     // 35

@@ -17,7 +17,8 @@ import type { Sent, TalliedRecord } from './tally.ts';
 export type { TimeRange };
 
 export type Completeness = 'complete' | 'complete with declared gaps' | 'incomplete';
-export type InstanceState = 'running' | 'closed' | 'interrupted' | 'silent' | 'unclean';
+/** `unended`: a sender that had not ended when all logs had, so that nothing of it can come any more. */
+export type InstanceState = 'running' | 'closed' | 'interrupted' | 'silent' | 'unclean' | 'unended';
 export type InstanceFindingCode =
   | 'source.conflict'
   | 'source.numbers'
@@ -116,6 +117,10 @@ export class Instances {
   #run: Run | undefined;
   /** True once a log began behind its record 0: what was before is kept elsewhere, and not known here. */
   #isPartial = false;
+  /** Whether the log that is being read was closed, and not opened since. */
+  #isClosed = false;
+  /** True once a log may go on, and what is missing may still come into it. */
+  #goesOn = false;
   /** Last record of the log that is being read. */
   #lastSealed = '';
   /** End of time, as far as the logs know it. */
@@ -155,12 +160,12 @@ export class Instances {
   endLog(isLive: boolean, nowMs: number): void {
     const run = this.#run;
     const lastMs = this.#lastSealed === '' ? 0 : Date.parse(this.#lastSealed);
-    if (run !== undefined) {
-      const isSilent = !isLive && nowMs - lastMs > 2 * run.heartbeatMs;
-      this.#endRun(run, isSilent ? 'silent' : 'running');
-    }
+    const isSilent = !isLive && nowMs - lastMs > 2 * (run?.heartbeatMs ?? INTERVAL_MS_UNSAID);
+    if (run !== undefined) this.#endRun(run, isSilent ? 'silent' : 'running');
+    if (isLive || (!this.#isClosed && !isSilent)) this.#goesOn = true;
     this.#endMs = Math.max(this.#endMs, isLive ? nowMs : lastMs);
     this.#run = undefined;
+    this.#isClosed = false;
     this.#lastSealed = '';
   }
 
@@ -186,7 +191,9 @@ export class Instances {
 
   #hear(event: ControlEvent, log: string, sealed: string): void {
     const before = this.#run;
+    if (event.name === 'closed') this.#isClosed = true;
     if (event.name === 'opened') {
+      this.#isClosed = false;
       if (event.continues === undefined || before === undefined) {
         if (before !== undefined) this.#endRun(before, 'unclean');
         this.#run = {
@@ -341,7 +348,8 @@ export class Instances {
     }
     const intervalMs = last?.intervalMs ?? INTERVAL_MS_UNSAID;
     const silentMs = this.#endMs - Date.parse(life.heardTo);
-    const state = last?.isClosed ? 'closed' : silentMs > 2 * intervalMs ? 'silent' : 'running';
+    const unclosed = this.#goesOn ? 'running' : 'unended';
+    const state = last?.isClosed ? 'closed' : silentMs > 2 * intervalMs ? 'silent' : unclosed;
     if (!life.isIn(state === 'silent' ? 2 * intervalMs : 0)) return;
     const told = state === 'running' ? before : last;
     const ranges = parseNumberRanges(told?.open ?? '') ?? [];
