@@ -29,7 +29,7 @@ import {
   span,
 } from './vectors.ts';
 
-/** What is said of one instance, as one line: kind, name, state, completeness, missing ranges, codes. */
+/** What is said of one instance, as one line: kind, name, state, completeness, missing ranges, open ones, codes. */
 export type InstanceLine = string;
 
 export interface InstanceVector {
@@ -68,6 +68,11 @@ export const sentCall = (instance: string, number: number, ...more: readonly Buf
       ...more,
     ]),
   );
+/** A call whose number is of another type. */
+export const unreadCall = (instance: string, value: Buffer = f(1, '3')): Buffer => {
+  const number = f(9, f(1, 'aigov.sequence'), f(2, value));
+  return around(Buffer.concat([span('chat'), text('service.instance.id', instance), number]));
+};
 /** Another id of the span, in front of which the one it had counts for nothing. */
 export const spanId = (byte: number): Buffer => f(2, Buffer.alloc(8, byte));
 /** A beat; its own number is the highest. */
@@ -148,9 +153,9 @@ export function makeInstanceVectors(): InstanceVector[] {
   );
   gateway(
     'closed-open',
-    'calls that ran when it closed are not due',
+    'calls that ran when it closed are not due, and told',
     [sentCalls('a', 1, 4), sent([beat('a', 5, { ...CLOSED, open: '2-3' })])],
-    'sender a closed complete',
+    'sender a closed complete open 2-3',
   );
   gateway(
     'closed-beat-lost',
@@ -189,13 +194,25 @@ export function makeInstanceVectors(): InstanceVector[] {
       ...idle(3),
     ],
     UNNAMED_LINE,
-    'sender a running complete',
+    'sender a unended complete',
   );
   gateway(
     'open-cut',
     'of a list cut short nobody knows what is open behind it',
-    [sentCalls('a', 1), sent([beat('a', 9, { ...CLOSED, open: '2-3,...' })])],
-    'sender a closed complete',
+    [sentCalls('a', 1, 5), sent([beat('a', 9, { ...CLOSED, open: '2-3,...' })])],
+    'sender a closed complete open 2-4,6-8',
+  );
+  gateway(
+    'open-and-ended',
+    'a call that ran at its end, and of which the end came all the same',
+    [sentCalls('a', 1), sent([beat('a', 4, { ...CLOSED, open: '2-3' })]), sentCalls('a', 2)],
+    'sender a closed complete open 3',
+  );
+  gateway(
+    'open-cut-no-list',
+    'nor is what is cut short a list for that',
+    [sentCalls('a', 1), sent([beat('a', 4, { ...CLOSED, open: 'x,...' })])],
+    'sender a closed incomplete 2-3 source.numbers',
   );
   gateway(
     'open-no-list',
@@ -203,17 +220,55 @@ export function makeInstanceVectors(): InstanceVector[] {
     [sentCalls('a', 1), sent([beat('a', 4, { ...CLOSED, open: '3-2' })])],
     'sender a closed incomplete 2-3 source.numbers',
   );
-  gateway(
+  const GOES_ON = { nowMs: START_MS + 10_000 };
+  add(
     'running-not-due',
     'what was sent before the last beat may be on its way',
-    [sentCalls('a', 1), sent([beat('a', 3)])],
-    'sender a running complete',
+    [[sentCalls('a', 1), sent([beat('a', 3)])]],
+    ['writer 0 running complete', 'sender a running complete'],
+    GOES_ON,
   );
-  gateway(
+  add(
     'running-due',
     'what was sent before the beat before is due',
-    [sentCalls('a', 1), sent([beat('a', 4, { open: '2' })]), sent([beat('a', 7)])],
-    'sender a running incomplete 3 source.numbers',
+    [[sentCalls('a', 1), sent([beat('a', 4, { open: '2' })]), sent([beat('a', 7)])]],
+    ['writer 0 running complete', 'sender a running incomplete 3 source.numbers'],
+    GOES_ON,
+  );
+  add(
+    'running-beside-one-that-ended',
+    'what is missing may come into the log that goes on',
+    [[sentCalls('a', 1, 3), control(closedAt(0))], []],
+    [GATEWAY_LINE, 'writer 0 running complete', 'sender a running complete'],
+    GOES_ON,
+  );
+  add(
+    'running-reopened',
+    'or into one that was closed, and opened again',
+    [[sentCalls('a', 1, 3), control(closedAt(0)), opened]],
+    [GATEWAY_LINE, 'writer 0 running complete', 'sender a running complete'],
+    GOES_ON,
+  );
+  gateway(
+    'unended-holes',
+    'where no log goes on, nothing that is missing can come any more',
+    [sentCalls('a', 1, 2, 3), sent([beat('a', 4)]), sentCalls('a', 6, 9)],
+    'sender a unended incomplete 5,7-8 source.numbers',
+  );
+  gateway(
+    'unended-open',
+    'of one that had not ended, what it had open at its last beat is not missing',
+    [sentCalls('a', 1), sent([beat('a', 3, { open: '2' })]), sentCalls('a', 4)],
+    'sender a unended complete open 2',
+  );
+  add(
+    'unended-all-closed',
+    'no log of several goes on',
+    [
+      [sentCalls('a', 1), control(closedAt(0))],
+      [sentCalls('a', 4), control(closedAt(0))],
+    ],
+    [GATEWAY_LINE, GATEWAY_LINE, 'sender a unended incomplete 2-3 source.numbers'],
   );
   gateway(
     'silent',
@@ -225,7 +280,7 @@ export function makeInstanceVectors(): InstanceVector[] {
     'silent-without-beats',
     'numbers and no beat: holes are known, the end is not',
     [sentCalls('a', 1, 3), ...idle(3)],
-    'sender a running complete',
+    'sender a unended incomplete 2 source.numbers',
   );
   add(
     'silent-without-beats-live',
@@ -238,7 +293,7 @@ export function makeInstanceVectors(): InstanceVector[] {
     'silence-of-the-gateway',
     'where the log ends, nobody knows of a silence',
     [[sentCalls('a', 1), sent([beat('a', 2)])]],
-    ['writer 0 silent incomplete', 'sender a running complete'],
+    ['writer 0 silent incomplete', 'sender a unended complete'],
     { nowMs: START_MS + 3_600_000 },
   );
   gateway(
@@ -246,14 +301,14 @@ export function makeInstanceVectors(): InstanceVector[] {
     'numbers that another principal sends under the same name fill no hole',
     [sentCalls('a', 1), sent([sentCall('a', 2)], OTHER), sent([beat('a', 3, CLOSED)])],
     'sender a closed incomplete 2 source.numbers',
-    'sender a running complete',
+    'sender a unended incomplete 1 source.numbers',
   );
   gateway(
     'forged-kind',
     'nor do those of another kind of source',
     [sentCalls('a', 1), sent([sentCall('a', 2)], COLLECTOR), sent([beat('a', 3, CLOSED)])],
     'sender a closed incomplete 2 source.numbers',
-    'sender a running complete',
+    'sender a unended incomplete 1 source.numbers',
   );
   gateway(
     'policy-changes',
@@ -281,6 +336,23 @@ export function makeInstanceVectors(): InstanceVector[] {
   gateway('no-number', 'an instance without a number is none', [
     sent([around(Buffer.concat([span('chat'), text('service.instance.id', 'a')]))]),
   ]);
+  const unread: readonly [name: string, value: Buffer][] = [
+    ['text', f(1, '3')],
+    ['double', Buffer.from('210000000000000840', 'hex')],
+    ['zero', Buffer.from('1800', 'hex')],
+    ['negative', Buffer.from('18ffffffffffffffffff01', 'hex')],
+    ['too-large', Buffer.from('188080808080808010', 'hex')],
+    ['empty', Buffer.alloc(0)],
+  ];
+  for (const [name, value] of unread) {
+    gateway(
+      `number-${name}`,
+      `a number that is there and can not be read: ${name}`,
+      [sent([sentCall('a', 1), unreadCall('a', value)])],
+      UNNAMED_LINE,
+      'sender a unended complete',
+    );
+  }
   const spelled: readonly [name: string, instance: Buffer][] = [
     ['number', count('service.instance.id', 1)],
     ['empty', text('service.instance.id', '')],
@@ -348,7 +420,7 @@ export function makeInstanceVectors(): InstanceVector[] {
         ),
       ]),
     ],
-    'sender b running complete',
+    'sender b unended complete',
   );
   const beats: readonly [name: string, ...attributes: Buffer[]][] = [
     ['no-state', count('aigov.heartbeat.highest', 9), text('aigov.heartbeat.open', '')],
@@ -386,7 +458,7 @@ export function makeInstanceVectors(): InstanceVector[] {
       `no-beat-${name}`,
       `no beat: ${name}`,
       [sent([sentCall('a', 1, ...attributes)])],
-      'sender a running complete',
+      'sender a unended complete',
     );
   }
   add(
@@ -420,7 +492,7 @@ export function makeInstanceVectors(): InstanceVector[] {
     'writer-missing',
     'a number in no record',
     [calls(1, 3), control(closedAt(4, { open: '4' }))],
-    'writer 0 closed incomplete 2',
+    'writer 0 closed incomplete 2 open 4',
   );
   writer(
     'writer-intent',
@@ -439,8 +511,14 @@ export function makeInstanceVectors(): InstanceVector[] {
     'writer-interrupted',
     'killed, and the next start told of it',
     [calls(1), control(RECOVERED, interrupted(2), closedAt(2, { interrupted: 1 })), opened],
-    'writer 0 interrupted complete',
+    'writer 0 interrupted complete open 2',
     'writer 0 running complete',
+  );
+  writer(
+    'writer-interrupted-in-order',
+    'an orderly end, with calls under way',
+    [calls(2), control(interrupted(1), interrupted(3), closedAt(3))],
+    'writer 0 closed complete open 1,3',
   );
   writer(
     'writer-cut-unclean',

@@ -11,7 +11,7 @@ import { parseTime } from '../exporter/cli/completeness.ts';
 import type { Terminal } from '../exporter/cli/terminal.ts';
 import { runVerify } from '../exporter/cli/verify.ts';
 import type { ControlEvent } from '../exporter/log/control.ts';
-import { beat, sent, sentCall, timeOf } from '../scripts/instance-vectors.ts';
+import { beat, sent, sentCall, timeOf, unreadCall } from '../scripts/instance-vectors.ts';
 import {
   calls,
   closedAt,
@@ -19,6 +19,7 @@ import {
   type Draft,
   filesOf,
   gapOf,
+  interrupted,
   ORIGIN,
   opened,
   sealDrafts,
@@ -120,6 +121,47 @@ test('numbers that did not reach a gateway make the log incomplete, and are name
     ),
     'verdict    INCOMPLETE (1 logs)',
   ]);
+});
+
+test('numbers that something on the way made a text of are not passed over', async () => {
+  const dir = logOf([sent([unreadCall('i'), unreadCall('i')]), control(closedAt(0))]);
+  const { status, lines } = await verify(dir);
+  expect(status).toBe(3);
+  expect(lines.filter((line) => line.startsWith('finding'))).toEqual([
+    expect.stringMatching(
+      /: 2 spans have an aigov\.sequence that can not be read as a number: of whom nothing is missing, nobody can tell$/,
+    ),
+  ]);
+});
+
+test('a sender that had not ended when the gateway did: what is missing can not come any more', async () => {
+  const drafts = [sent([sentCall('i', 1), beat('i', 2)]), sent([sentCall('i', 4)])];
+  const { status, lines } = await verify(logOf([...drafts, control(closedAt(0))]));
+  expect(status).toBe(3);
+  expect(lines.filter((line) => /^(?:instance {3}claims|finding)/.test(line))).toEqual([
+    expect.stringMatching(
+      /: incomplete; numbers to 4, 1 missing: 3; had not ended when the logs did, heard from/,
+    ),
+    'finding    source.numbers at claims i: 1 of 4 numbers did not arrive: 3',
+  ]);
+});
+
+test('calls that were under way at an orderly end are named, of a sender and of a writer', async () => {
+  const dir = logOf([
+    sent([sentCall('i', 1), beat('i', 51, { state: 'closed', open: '2-49' }), sentCall('i', 50)]),
+    calls(1),
+    control(interrupted(2), interrupted(3), closedAt(3, { open: '2-3' })),
+  ]);
+  const { status, lines } = await verify(dir);
+  expect(status).toBe(0);
+  expect(lines.filter((line) => line.startsWith('instance '))).toEqual([
+    expect.stringMatching(/complete; numbers to 3, 2 left open: 2-3; closed,/),
+    expect.stringMatching(/complete; numbers to 51, 48 left open: 2-49; closed,/),
+  ]);
+  const [said] = (await verify(dir, undefined, undefined, true)).lines;
+  expect(JSON.parse(said!)).toMatchObject({
+    instances: [{ open: { count: 2, ranges: '2-3' } }, { open: { count: 48, ranges: '2-49' } }],
+  });
 });
 
 test('what a gateway refused is told, by who sent it and why', async () => {

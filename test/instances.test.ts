@@ -31,6 +31,7 @@ import {
   sentCall,
   spanId,
   timeOf,
+  unreadCall,
 } from '../scripts/instance-vectors.ts';
 import {
   calls,
@@ -58,7 +59,15 @@ const vectors = readdirSync(INSTANCE_VECTOR_DIRECTORY)
   .map((text) => JSON.parse(text) as InstanceVector);
 
 const lineOf = (one: NaiveInstance): string =>
-  [one.kind, one.instance, one.state, one.completeness, one.missing, one.findings.join(',')]
+  [
+    one.kind,
+    one.instance,
+    one.state,
+    one.completeness,
+    one.missing,
+    one.open === '' ? '' : `open ${one.open}`,
+    one.findings.join(','),
+  ]
     .filter((word) => word !== '')
     .join(' ');
 
@@ -68,6 +77,7 @@ const plain = (one: InstanceReport): NaiveInstance => ({
   state: one.state,
   completeness: one.completeness,
   missing: one.missing.ranges,
+  open: one.open.ranges,
   findings: one.findings.map(({ code }) => code),
 });
 
@@ -134,10 +144,11 @@ describe('the vectors', () => {
 describe('random logs', () => {
   const number = fc.integer({ min: 1, max: 12 });
   const name = fc.constantFrom('a', 'b');
-  const open = fc.constantFrom('', '2', '1-3', '2,5-6', '4,...', '3-1', 'x');
+  const open = fc.constantFrom('', '2', '1-3', '2,5-6', '4,...', '3-1', 'x', 'x,...');
   const state = fc.constantFrom('running', 'closed');
   const entry = fc.oneof(
     fc.tuple(name, number).map(([instance, at]) => sentCall(instance, at)),
+    name.map((instance) => unreadCall(instance)),
     fc
       .tuple(fc.constantFrom('a', ''), number, fc.constantFrom(7, 8, 0))
       .map(([instance, at, byte]) => sentCall(instance, at, spanId(byte))),

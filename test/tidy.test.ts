@@ -74,6 +74,7 @@ const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
     'exporter/node/verifying/beats.ts',
     'instances.test: every spelling that counts, and those that do not',
   ],
+  ['exporter/node/verifying/life.ts', 'instances.test: writers and senders, over any range'],
   ['exporter/cli/backend-reader.ts', 'reconcile.test, and e2e/completeness.test with Jaeger'],
   ['exporter/cli/recover.ts', 'successor.test'],
   [

@@ -11,6 +11,7 @@ import {
   type InstanceReport,
   Instances,
   type InstancesReport,
+  isRemarkable,
   type TimeRange,
 } from '../node/verifying/instances.ts';
 import { type Refused, RefusedCounts } from '../node/verifying/refused.ts';
@@ -182,7 +183,8 @@ function verdictOf(code: string): Verdict | 'note' {
   return ALL_VERDICTS.get(code) ?? 'unverifiable';
 }
 
-/** Instances that are told one by one where all are complete; of more than that, the number is enough. */
+/** Instances that are told one by one where all are complete; of more than that, the number is enough
+ * of those that left nothing open. */
 const TOLD_COUNT = 20;
 
 /** The lines of all instances: how many are how complete, and what is said of which. */
@@ -194,7 +196,7 @@ function printInstances(report: InstancesReport, range: TimeRange, terminal: Ter
   const all = words.map(([word, count]) => `${count} ${word}`).join(', ') || 'none heard of';
   terminal.data(`instances  ${all}, from ${from} to ${to}`);
   const isShort = instances.length <= TOLD_COUNT;
-  const told = instances.filter(({ completeness }) => isShort || completeness !== 'complete');
+  const told = instances.filter((one) => isShort || isRemarkable(one));
   for (const one of told.slice(0, FINDING_COUNT_MAX)) {
     terminal.data(`instance   ${shown(sentenceOf(one))}`);
     for (const { code, message } of one.findings) {
@@ -227,7 +229,7 @@ function nameOf({ instance, service, log }: InstanceReport): string {
 }
 
 function sentenceOf(one: InstanceReport): string {
-  const { kind, source, state, highest, missing, declaredLost, heardFrom, heardTo } = one;
+  const { kind, source, state, highest, missing, open, declaredLost, heardFrom, heardTo } = one;
   const by =
     kind === 'writer'
       ? 'sealed by itself'
@@ -237,9 +239,11 @@ function sentenceOf(one: InstanceReport): string {
   const numbers = [
     highest === 0 ? 'no numbers' : `numbers to ${highest}`,
     ...(missing.count > 0 ? [`${missing.count} missing: ${missing.ranges}`] : []),
+    ...(open.count > 0 ? [`${open.count} left open: ${open.ranges}`] : []),
     ...(declaredLost > 0 ? [`${declaredLost} declared lost`] : []),
   ];
   // Of one that runs, what may still be under way is not judged: neither seen nor missing.
   const soFar = state === 'running' ? ' so far, its newest numbers not judged yet' : '';
-  return `${nameOf(one)}: ${one.completeness}${soFar}; ${numbers.join(', ')}; ${state}, heard from ${heardFrom} to ${heardTo}, ${by}`;
+  const end = state === 'unended' ? 'had not ended when the logs did' : state;
+  return `${nameOf(one)}: ${one.completeness}${soFar}; ${numbers.join(', ')}; ${end}, heard from ${heardFrom} to ${heardTo}, ${by}`;
 }

@@ -344,9 +344,10 @@ function tally(input: Uint8Array): number {
     events: [],
     numbers: [],
   } as unknown as VerifiedRecord);
-  for (const { numbers, spans } of record.sent) {
+  for (const { numbers, spans, unreadCount } of record.sent) {
     must(spans.length <= entries.length, 'each span has one number at most');
-    must(numbers.length <= spans.length && numbers.length > 0, 'ranges are of numbers seen');
+    must(numbers.length <= spans.length, 'ranges are of numbers seen');
+    must(numbers.length + unreadCount > 0, 'nobody is told of who has no number');
   }
   for (const count of Object.values(record.dropped)) {
     must(Number.isSafeInteger(count) && count >= 0, 'what is counted is a count');

@@ -22,6 +22,8 @@ export interface NaiveInstance {
   readonly completeness: string;
   /** `4,7-9`: of the first sixteen ranges. */
   readonly missing: string;
+  /** Likewise. */
+  readonly open: string;
   readonly findings: readonly string[];
 }
 
@@ -50,6 +52,17 @@ function claimOf(entry: Buffer, key: string, type: 'count' | 'text'): number | s
   return undefined;
 }
 
+/** Field 1 of a field 9 is that key. */
+function hasSequence(entry: Buffer): boolean {
+  const [resourceSpans] = fieldsOf(entry);
+  const scopeSpans = fieldsOf(resourceSpans!.body).at(-1);
+  const span = fieldsOf(scopeSpans!.body).at(-1);
+  return fieldsOf(span!.body)
+    .filter(({ number }) => number === 9)
+    .flatMap(({ body }) => fieldsOf(body))
+    .some(({ number, body }) => number === 1 && body.toString('latin1') === 'aigov.sequence');
+}
+
 interface Beat {
   readonly highest: number;
   readonly open: string;
@@ -74,6 +87,8 @@ interface Known {
   readonly first: number;
   readonly last: number;
   readonly isSeen: boolean;
+  /** Seen only as what had not ended. */
+  readonly isInterrupted?: boolean;
 }
 
 const largest = (known: readonly Known[]): number => Math.max(0, ...known.map(({ last }) => last));
@@ -104,6 +119,30 @@ function missingOf(
   return { text: missing.slice(0, 16).join(','), scattered };
 }
 
+/** Numbers left open in the range, of those listed that were not seen. */
+function openOf(
+  known: readonly Known[],
+  listed: readonly Range[],
+  { from = '', to = '~' }: NaiveRange,
+): string {
+  const low = largest(known.filter(({ sealed }) => sealed < from));
+  const high = largest(known.filter(({ sealed }) => sealed <= to));
+  const isSeen = (number: number): boolean =>
+    known.some(({ isSeen, first, last }) => isSeen && first <= number && number <= last);
+  const ranges: [number, number][] = [];
+  for (let number = low + 1; number <= high; number++) {
+    if (isSeen(number)) continue;
+    if (!listed.some(([first, last]) => first <= number && number <= last)) continue;
+    const range = ranges.at(-1);
+    if (range?.[1] === number - 1) range[1] = number;
+    else ranges.push([number, number]);
+  }
+  return ranges
+    .slice(0, 16)
+    .map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`))
+    .join(',');
+}
+
 const plus = (sealed: string, ms: number): string =>
   new Date(Date.parse(sealed) + ms).toISOString();
 
@@ -125,6 +164,7 @@ export function naiveInstances(
   const found: NaiveInstance[] = [];
   const sent: Record[] = [];
   let endMs = 0;
+  let goesOn = false;
   for (const { files, live = false } of logs) {
     const records: Record[] = [];
     naiveVerify(files, { vkeys: [], live }, (header, content) => {
@@ -132,6 +172,14 @@ export function naiveInstances(
     });
     const last = records.at(-1)?.header.sealed;
     endMs = Math.max(endMs, live ? nowMs : last === undefined ? 0 : Date.parse(last));
+    // 34
+    const ends = records
+      .flatMap(({ content }) => content.events)
+      .filter(({ name }) => name === 'opened' || name === 'closed');
+    const opening = ends.findLast(({ name }) => name === 'opened');
+    const heartbeatMs = Number(opening?.attributes.get('heartbeatMs') ?? 60_000);
+    const isOld = nowMs - (last === undefined ? 0 : Date.parse(last)) > 2 * heartbeatMs;
+    if (live || (ends.at(-1)?.name !== 'closed' && !isOld)) goesOn = true;
     found.push(...writersOf(records, live, nowMs, range));
     sent.push(
       ...records.filter(
@@ -139,7 +187,7 @@ export function naiveInstances(
       ),
     );
   }
-  found.push(...sendersOf(sent, endMs, range));
+  found.push(...sendersOf(sent, endMs, goesOn, range));
   const text = (one: NaiveInstance) => JSON.stringify(one);
   return found.sort((a, b) => (text(a) < text(b) ? -1 : 1));
 }
@@ -161,14 +209,20 @@ function spanIdOf(entry: Buffer): string {
   return hex.replace(/^(?:00)*/, '') || '01';
 }
 
-function sendersOf(records: readonly Record[], endMs: number, range: NaiveRange): NaiveInstance[] {
+function sendersOf(
+  records: readonly Record[],
+  endMs: number,
+  goesOn: boolean,
+  range: NaiveRange,
+): NaiveInstance[] {
   // 32: by source kind, principal and text.
   const senders = new Map<string, SenderRecords>();
   for (const { header, content } of records) {
     for (const entry of content.entries) {
       const number = numberOf(entry);
-      if (number === undefined) continue;
-      const claimed = String(claimOf(entry, 'service.instance.id', 'text') ?? '');
+      if (number === undefined && !hasSequence(entry)) continue;
+      const claimed =
+        number === undefined ? '' : String(claimOf(entry, 'service.instance.id', 'text') ?? '');
       const instance = /^[\x21-\x7e]{1,256}$/.test(claimed) ? claimed : '';
       const key = `${header.sourceKind} ${header.principal} ${instance}`;
       const sender: SenderRecords = senders.get(key) ?? {
@@ -178,6 +232,10 @@ function sendersOf(records: readonly Record[], endMs: number, range: NaiveRange)
         spans: new Map(),
       };
       senders.set(key, sender);
+      if (number === undefined) {
+        sender.known.push({ sealed: header.sealed, first: 0, last: 0, isSeen: true });
+        continue;
+      }
       sender.spans.set(number, [...(sender.spans.get(number) ?? []), spanIdOf(entry)]);
       const { sealed } = header;
       sender.known.push({ sealed, first: number, last: number, isSeen: true });
@@ -200,13 +258,14 @@ function sendersOf(records: readonly Record[], endMs: number, range: NaiveRange)
       // 32: nothing else is judged.
       if (!isIn(times[0] ?? '', heardTo, range)) continue;
       const findings = ['source.unnamed'];
-      const unknown = { completeness: 'incomplete', missing: '', findings };
+      const unknown = { completeness: 'incomplete', missing: '', open: '', findings };
       found.push({ kind: 'sender', instance, state: 'running', ...unknown });
       continue;
     }
     const intervalMs = last?.intervalMs ?? 60_000;
     const isLate = endMs - Date.parse(heardTo) > 2 * intervalMs;
-    const state = last?.state === 'closed' ? 'closed' : isLate ? 'silent' : 'running';
+    const unclosed = goesOn ? 'running' : 'unended';
+    const state = last?.state === 'closed' ? 'closed' : isLate ? 'silent' : unclosed;
     const until = state === 'silent' ? plus(heardTo, 2 * intervalMs) : heardTo;
     if (!isIn(times[0] ?? '', until, range)) continue;
     // 35
@@ -225,7 +284,15 @@ function sendersOf(records: readonly Record[], endMs: number, range: NaiveRange)
     if (missing.scattered > 65_536) findings.push('source.unfollowed');
     if ([...spans.values()].some((ids) => new Set(ids).size > 1)) findings.push('source.conflict');
     const completeness = findings.length > 0 ? 'incomplete' : 'complete';
-    found.push({ kind: 'sender', instance, state, completeness, missing: missing.text, findings });
+    found.push({
+      kind: 'sender',
+      instance,
+      state,
+      completeness,
+      missing: missing.text,
+      open: state === 'running' ? '' : openOf(known, notDue, range),
+      findings,
+    });
   }
   return found;
 }
@@ -279,7 +346,15 @@ function writersOf(
       } else if (run !== undefined) {
         if (name === 'heartbeat') know(count('highest'), count('highest'), false);
         if (name === 'intent') know(count('sequence'), count('sequence'), false);
-        if (name === 'interrupted') know(count('sequence'), count('sequence'), true);
+        if (name === 'interrupted') {
+          run.known.push({
+            sealed,
+            first: count('sequence'),
+            last: count('sequence'),
+            isSeen: true,
+            isInterrupted: true,
+          });
+        }
         if (name === 'recovered') run.cuts++;
         if (name === 'gap') {
           if (isIn(sealed, sealed, range)) run.gaps += count('count');
@@ -330,6 +405,16 @@ function writersOf(
           ? 'complete with declared gaps'
           : 'complete',
       missing: missing.text,
+      open: openOf(
+        one.known.map((each) => ({ ...each, isSeen: each.isSeen && each.isInterrupted !== true })),
+        [
+          ...one.known
+            .filter(({ isInterrupted }) => isInterrupted === true)
+            .map(({ first, last }): Range => [first, last]),
+          ...(open ?? []),
+        ],
+        range,
+      ),
       findings: [],
     });
   }

@@ -9,6 +9,7 @@ import {
   ATTR_AIGOV_HEARTBEAT_INTERVAL_MS,
   ATTR_AIGOV_HEARTBEAT_OPEN,
   ATTR_AIGOV_HEARTBEAT_STATE,
+  ATTR_AIGOV_SEQUENCE,
 } from '../../../semconv/attributes.ts';
 import { concat, equalBytes, fromLatin1, latin1 } from '../../log/bytes.ts';
 import { spanOf } from '../../log/numbers.ts';
@@ -36,6 +37,8 @@ const INTERVAL_MS_MAX = 86_400_000;
 const COUNT_TAG = 3 * 8 + VARINT;
 const TEXT_TAG = 1 * 8 + LEN;
 const SPAN_ATTRIBUTES = 9;
+const ATTRIBUTE_KEY = 1;
+const SEQUENCE_KEY = fromLatin1(ATTR_AIGOV_SEQUENCE);
 
 const KEYS: ReadonlySet<string> = new Set([
   ATTR_SERVICE_INSTANCE_ID,
@@ -64,6 +67,21 @@ export function claimsOf(entry: Uint8Array): Claims {
     instance: typeof instance === 'string' && INSTANCE.test(instance) ? instance : undefined,
     beat: isBeat ? { highest, open, intervalMs, isClosed: state === 'closed' } : undefined,
   };
+}
+
+/** Whether a span has a number at all, be it one that can be read or not: what rewrites attributes may make a text of it. */
+export function isNumbered(entry: Uint8Array): boolean {
+  const span = spanOf(entry);
+  while (span.next()) {
+    if (span.number !== SPAN_ATTRIBUTES) continue;
+    const attribute = new FieldCursor(entry, span.valueStart, span.valueEnd);
+    while (attribute.next()) {
+      const { number, valueStart, valueEnd } = attribute;
+      if (number !== ATTRIBUTE_KEY || valueEnd - valueStart !== SEQUENCE_KEY.length) continue;
+      if (equalBytes(entry.subarray(valueStart, valueEnd), SEQUENCE_KEY)) return true;
+    }
+  }
+  return false;
 }
 
 function valuesOf(entry: Uint8Array): Map<string, string | number> {

@@ -7,19 +7,18 @@
 import { encodeBase64 } from '../../log/bytes.ts';
 import type { ControlEvent } from '../../log/control.ts';
 import type { SourceKind } from '../../log/header.ts';
-import {
-  formatNumberRanges,
-  type NumberRange,
-  NumberRanges,
-  parseNumberRanges,
-} from '../../log/numbers.ts';
+import { NumberRanges, parseNumberRanges } from '../../log/numbers.ts';
 import type { Verdict } from '../../log/report.ts';
 import type { Beat } from './beats.ts';
+import { addAll, Life, type Listed, say, type TimeRange } from './life.ts';
 import { NumberedSpans } from './numbered-spans.ts';
 import type { Sent, TalliedRecord } from './tally.ts';
 
+export type { TimeRange };
+
 export type Completeness = 'complete' | 'complete with declared gaps' | 'incomplete';
-export type InstanceState = 'running' | 'closed' | 'interrupted' | 'silent' | 'unclean';
+/** `unended`: a sender that had not ended when all logs had, so that nothing of it can come any more. */
+export type InstanceState = 'running' | 'closed' | 'interrupted' | 'silent' | 'unclean' | 'unended';
 export type InstanceFindingCode =
   | 'source.conflict'
   | 'source.numbers'
@@ -36,7 +35,7 @@ export interface InstanceFinding {
 export interface InstanceReport {
   /** A writer sealed its own calls; a sender had them sealed by somebody else. */
   readonly kind: 'writer' | 'sender';
-  /** As it calls itself; empty for those of a source that number their calls and do not say who they are. */
+  /** As it calls itself; empty for those of a source that do not say who they are, or number their calls unreadably. */
   readonly instance: string;
   /** Origin of its log, or of the log that heard it first. */
   readonly log: string;
@@ -51,7 +50,9 @@ export interface InstanceReport {
   /** Highest number it is known to have given out. */
   readonly highest: number;
   /** Numbers that ought to be there, and are not: how many, and the first ranges of them. */
-  readonly missing: { readonly count: number; readonly ranges: string };
+  readonly missing: Listed;
+  /** Numbers of calls that had not ended when it did, as itself says: not missing, and nothing else of them is sealed. */
+  readonly open: Listed;
   /** Spans that its own gaps declare lost. */
   readonly declaredLost: number;
   /** Findings of a sender; those of a writer are its log's. */
@@ -69,75 +70,12 @@ export interface InstancesReport {
   readonly all: Extract<Verdict, 'valid' | 'incomplete'>;
 }
 
-/** From and to are compared with `sealed`; both are included. */
-export interface TimeRange {
-  readonly from: string | undefined;
-  readonly to: string | undefined;
-}
-
 export const INSTANCE_LISTED_COUNT: number = 1000;
 export const SENDER_COUNT_MAX: number = 65_536;
 export const SENDER_RANGE_COUNT_MAX: number = 1_048_576;
 const INTERVAL_MS_UNSAID = 60_000;
 /** Sorts behind every time there is. */
 const NEVER = '~';
-
-/** What both kinds have: numbers seen, numbers said, and when. */
-class Life {
-  readonly numbers = new NumberRanges();
-  heardFrom: string;
-  heardTo: string;
-  /** Highest number said. */
-  said = 0;
-  /** Highest known before the range began, and before it ended. */
-  low = 0;
-  high = 0;
-  readonly #range: TimeRange;
-
-  constructor(range: TimeRange, sealed: string) {
-    this.#range = range;
-    this.heardFrom = sealed;
-    this.heardTo = sealed;
-  }
-
-  see(first: number, last: number, sealed: string): void {
-    this.numbers.add(first, last);
-    this.know(last, sealed);
-  }
-
-  know(number: number, sealed: string): void {
-    const { from, to } = this.#range;
-    if (from !== undefined && sealed < from && number > this.low) this.low = number;
-    if ((to === undefined || sealed <= to) && number > this.high) this.high = number;
-  }
-
-  get highest(): number {
-    return Math.max(this.said, this.numbers.highest);
-  }
-
-  /** Heard in the range, or on both sides of it; `moreMs` longer where nobody knows when it ended. */
-  isIn(moreMs: number): boolean {
-    const { from, to } = this.#range;
-    const until = moreMs === 0 ? this.heardTo : laterBy(this.heardTo, moreMs);
-    return (to === undefined || this.heardFrom <= to) && (from === undefined || until >= from);
-  }
-
-  /** Whether what happened last is part of what is asked about. */
-  get endsInRange(): boolean {
-    return this.#range.to === undefined || this.heardTo <= this.#range.to;
-  }
-
-  /** Numbers of the range up to `due` that were not seen. Ends the counting: all below the range pass for seen. */
-  missing(due: number): InstanceReport['missing'] {
-    if (this.low > 0) this.numbers.add(1, this.low);
-    const { count, ranges } = this.numbers.missing(Math.min(due, this.high));
-    return { count, ranges: formatNumberRanges(ranges) };
-  }
-}
-
-function laterBy(sealed: string, ms: number): string {
-  return new Date(Date.parse(sealed) + ms).toISOString();
-}
 
 /** A run of a log (FORMAT.md, step 20). */
 interface Run {
@@ -147,6 +85,8 @@ interface Run {
   readonly beganUnclean: boolean;
   heartbeatMs: number;
   cutCount: number;
+  /** Interrupted, or open at its end. */
+  readonly open: NumberRanges;
   declaredLost: number;
 }
 
@@ -163,8 +103,9 @@ interface Sender {
   isUnfollowed: boolean;
   /** Spans seen under a number that another span has. */
   conflictCount: number;
-  /** Spans with a number, of nobody known. */
+  /** Spans with a number, of nobody known; and those whose number can not be read. */
   unnamedCount: number;
+  unreadCount: number;
 }
 
 export class Instances {
@@ -176,6 +117,10 @@ export class Instances {
   #run: Run | undefined;
   /** True once a log began behind its record 0: what was before is kept elsewhere, and not known here. */
   #isPartial = false;
+  /** Whether the log that is being read was closed, and not opened since. */
+  #isClosed = false;
+  /** True once a log may go on, and what is missing may still come into it. */
+  #goesOn = false;
   /** Last record of the log that is being read. */
   #lastSealed = '';
   /** End of time, as far as the logs know it. */
@@ -215,12 +160,12 @@ export class Instances {
   endLog(isLive: boolean, nowMs: number): void {
     const run = this.#run;
     const lastMs = this.#lastSealed === '' ? 0 : Date.parse(this.#lastSealed);
-    if (run !== undefined) {
-      const isSilent = !isLive && nowMs - lastMs > 2 * run.heartbeatMs;
-      this.#endRun(run, isSilent ? 'silent' : 'running');
-    }
+    const isSilent = !isLive && nowMs - lastMs > 2 * (run?.heartbeatMs ?? INTERVAL_MS_UNSAID);
+    if (run !== undefined) this.#endRun(run, isSilent ? 'silent' : 'running');
+    if (isLive || (!this.#isClosed && !isSilent)) this.#goesOn = true;
     this.#endMs = Math.max(this.#endMs, isLive ? nowMs : lastMs);
     this.#run = undefined;
+    this.#isClosed = false;
     this.#lastSealed = '';
   }
 
@@ -229,7 +174,7 @@ export class Instances {
     this.#senders.clear();
     const isWhole = this.#areSendersWhole && this.#unfollowedSenderCount === 0;
     const worst = (report: InstanceReport) =>
-      report.completeness === 'incomplete' ? 0 : report.completeness === 'complete' ? 2 : 1;
+      report.completeness === 'incomplete' ? 0 : isRemarkable(report) ? 1 : 2;
     return {
       instances: this.#reports
         .sort((a, b) => worst(a) - worst(b) || (a.heardFrom < b.heardFrom ? -1 : 1))
@@ -246,7 +191,9 @@ export class Instances {
 
   #hear(event: ControlEvent, log: string, sealed: string): void {
     const before = this.#run;
+    if (event.name === 'closed') this.#isClosed = true;
     if (event.name === 'opened') {
+      this.#isClosed = false;
       if (event.continues === undefined || before === undefined) {
         if (before !== undefined) this.#endRun(before, 'unclean');
         this.#run = {
@@ -256,6 +203,7 @@ export class Instances {
           beganUnclean: before !== undefined,
           heartbeatMs: event.heartbeatMs,
           cutCount: 0,
+          open: new NumberRanges(),
           declaredLost: 0,
         };
       }
@@ -268,7 +216,10 @@ export class Instances {
     const { life } = before;
     if (event.name === 'heartbeat') say(life, event.highest, sealed);
     if (event.name === 'intent') say(life, event.sequence, sealed);
-    if (event.name === 'interrupted') life.see(event.sequence, event.sequence, sealed);
+    if (event.name === 'interrupted') {
+      before.open.add(event.sequence);
+      life.know(event.sequence, sealed);
+    }
     if (event.name === 'recovered') before.cutCount++;
     if (event.name === 'gap') {
       if (this.#isInRange(sealed)) before.declaredLost += event.count;
@@ -300,7 +251,8 @@ export class Instances {
     // Of a run that goes on, what is under way can not be told from what is missing.
     const isSummed = state !== 'running' && !isUnknown;
     const ranges = parseNumberRanges(open);
-    addAll(life.numbers, ranges ?? []);
+    addAll(run.open, ranges ?? []);
+    life.leaveOpen(run.open.ranges);
     const missing = life.missing(isSummed ? life.highest : 0);
     const isSum = isSummed && missing.count === 0 && ranges !== undefined && !life.numbers.isFull;
     // What was cut off behind an unclean end is of the run before, and that one is told of.
@@ -322,13 +274,14 @@ export class Instances {
       heardTo: life.heardTo,
       highest: life.highest,
       missing,
+      open: life.open,
       declaredLost: run.declaredLost,
       findings: [],
     });
   }
 
   #takeSent(
-    { instance, service, numbers, spans, beats }: Sent,
+    { instance, service, numbers, spans, unreadCount, beats }: Sent,
     source: InstanceReport['source'],
     log: string,
     sealed: string,
@@ -352,6 +305,7 @@ export class Instances {
         isUnfollowed: false,
         conflictCount: 0,
         unnamedCount: 0,
+        unreadCount: 0,
       };
       this.#senders.set(key, sender);
     }
@@ -361,6 +315,7 @@ export class Instances {
     if (sealed < life.heardFrom) life.heardFrom = sealed;
     if (instance === '') {
       sender.unnamedCount += spans.length;
+      sender.unreadCount += unreadCount;
       return;
     }
     for (const [number, mark] of spans) {
@@ -393,14 +348,19 @@ export class Instances {
     }
     const intervalMs = last?.intervalMs ?? INTERVAL_MS_UNSAID;
     const silentMs = this.#endMs - Date.parse(life.heardTo);
-    const state = last?.isClosed ? 'closed' : silentMs > 2 * intervalMs ? 'silent' : 'running';
+    const unclosed = this.#goesOn ? 'running' : 'unended';
+    const state = last?.isClosed ? 'closed' : silentMs > 2 * intervalMs ? 'silent' : unclosed;
     if (!life.isIn(state === 'silent' ? 2 * intervalMs : 0)) return;
     const told = state === 'running' ? before : last;
     const ranges = parseNumberRanges(told?.open ?? '') ?? [];
-    addAll(life.numbers, ranges);
     // Of what was cut off nobody knows which are open.
-    const cutFrom = told?.open.endsWith(',...') ? (ranges.at(-1)?.[1] ?? 0) + 1 : Infinity;
-    if (told !== undefined && cutFrom <= told.highest) life.numbers.add(cutFrom, told.highest);
+    const cutFrom = (ranges.at(-1)?.[1] ?? Infinity) + 1;
+    if (told?.open.endsWith(',...') && cutFrom <= told.highest) {
+      ranges.push([cutFrom, told.highest]);
+    }
+    // What one that runs has open may still end.
+    if (state === 'running') addAll(life.numbers, ranges);
+    else life.leaveOpen(ranges);
     const missing = life.missing(state === 'running' ? (before?.highest ?? 0) : life.highest);
     const findings: InstanceFinding[] = [];
     if (missing.count > 0) {
@@ -425,7 +385,16 @@ export class Instances {
   /** Whose numbers they are nobody can tell, so nothing is judged of them. */
   #endUnnamed(sender: Sender): void {
     if (!sender.life.isIn(0)) return;
-    const message = `${sender.unnamedCount} spans have a number and no service.instance.id that could be taken: of whom nothing is missing, nobody can tell`;
+    const { unnamedCount, unreadCount } = sender;
+    const what = [
+      ...(unnamedCount > 0
+        ? [`${unnamedCount} spans have a number and no service.instance.id that could be taken`]
+        : []),
+      ...(unreadCount > 0
+        ? [`${unreadCount} spans have an aigov.sequence that can not be read as a number`]
+        : []),
+    ];
+    const message = `${what.join(', ')}: of whom nothing is missing, nobody can tell`;
     const missing = { count: 0, ranges: '' };
     this.#addSender(sender, 'running', missing, [{ code: 'source.unnamed', message }]);
   }
@@ -433,7 +402,7 @@ export class Instances {
   #addSender(
     { instance, log, service, source, life }: Sender,
     state: InstanceState,
-    missing: InstanceReport['missing'],
+    missing: Listed,
     findings: readonly InstanceFinding[],
   ): void {
     if (findings.length > 0) this.#areSendersWhole = false;
@@ -449,6 +418,7 @@ export class Instances {
       heardTo: life.heardTo,
       highest: life.highest,
       missing,
+      open: life.open,
       declaredLost: 0,
       findings,
     });
@@ -458,20 +428,16 @@ export class Instances {
     this.#counts[report.completeness]++;
     // Those that are complete make room for those that are not.
     if (this.#reports.length >= 2 * INSTANCE_LISTED_COUNT) {
-      const kept = this.#reports.filter(({ completeness }) => completeness !== 'complete');
+      const kept = this.#reports.filter(isRemarkable);
       this.#reports.splice(0, this.#reports.length, ...kept.slice(0, INSTANCE_LISTED_COUNT));
     }
     this.#reports.push(report);
   }
 }
 
-function say(life: Life, number: number, sealed: string): void {
-  life.said = Math.max(life.said, number);
-  life.know(number, sealed);
-}
-
-function addAll(numbers: NumberRanges, ranges: readonly NumberRange[]): void {
-  for (const [first, last] of ranges) numbers.add(first, last);
+/** Whether there is more to say of it than that it is complete. */
+export function isRemarkable({ completeness, open }: InstanceReport): boolean {
+  return completeness !== 'complete' || open.count > 0;
 }
 
 /** Keeps the last two, in the order of their numbers: they may arrive in another. */

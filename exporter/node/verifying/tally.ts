@@ -12,18 +12,20 @@ import {
 } from '../../log/record.ts';
 import type { Frame } from '../../log/segment.ts';
 import { nodePrimitives } from '../system/keys.ts';
-import { type Beat, claimsOf, serviceOf } from './beats.ts';
+import { type Beat, type Claims, claimsOf, isNumbered, serviceOf } from './beats.ts';
 import { type Dropped, DroppedCounts } from './dropped.ts';
 import { markOf } from './numbered-spans.ts';
 
 /** What the spans of one record say of one process that had them sealed by somebody else. */
 export interface Sent {
-  /** Empty for the spans that have a number, and nobody's name. */
+  /** Empty for the spans that have a number and nobody's name, or one that can not be read. */
   readonly instance: string;
   readonly service: string | undefined;
   readonly numbers: readonly NumberRange[];
   /** The number of each span, and what tells it from another one. */
   readonly spans: readonly (readonly [number: number, mark: number])[];
+  /** Spans with a number that can not be read. */
+  readonly unreadCount: number;
   /** In the order they stand in. */
   readonly beats: readonly Beat[];
 }
@@ -54,8 +56,12 @@ interface Tally {
   readonly service: string | undefined;
   readonly all: NumberRanges;
   readonly spans: [number: number, mark: number][];
+  unreadCount: number;
   readonly beats: Beat[];
 }
+
+/** What a span says of itself beside a number that can not be read counts for nothing. */
+const NO_CLAIMS: Claims = { instance: undefined, beat: undefined };
 
 /** Of the senders whose numbers a record holds, in the order they come in. */
 function sentIn({ header, entries }: VerifiedRecord): Sent[] {
@@ -63,22 +69,28 @@ function sentIn({ header, entries }: VerifiedRecord): Sent[] {
   const sent = new Map<string, Tally>();
   for (const entry of entries) {
     const number = sequenceOf(entry);
-    if (number === undefined) continue;
-    const { instance = '', beat } = claimsOf(entry);
+    if (number === undefined && !isNumbered(entry)) continue;
+    const { instance = '', beat } = number === undefined ? NO_CLAIMS : claimsOf(entry);
     let one = sent.get(instance);
     if (one === undefined) {
-      one = { service: serviceOf(entry), all: new NumberRanges(), spans: [], beats: [] };
+      const service = serviceOf(entry);
+      one = { service, all: new NumberRanges(), spans: [], unreadCount: 0, beats: [] };
       sent.set(instance, one);
+    }
+    if (number === undefined) {
+      one.unreadCount++;
+      continue;
     }
     one.all.add(number);
     one.spans.push([number, markOf(entry)]);
     if (beat !== undefined) one.beats.push(beat);
   }
-  return [...sent].map(([instance, { service, all, spans, beats }]) => ({
+  return [...sent].map(([instance, { service, all, spans, unreadCount, beats }]) => ({
     instance,
     service,
     numbers: all.ranges,
     spans,
+    unreadCount,
     beats,
   }));
 }
