@@ -218,6 +218,7 @@ describe('a request', () => {
     ['an empty one', '{}'],
     ['null', '{"resourceSpans":null}'],
     ['spaces', ' \r\n\t{ "resourceSpans" : [ ] } \n'],
+    ['a list that holds no spans', '{"resourceSpans":[],"x":{"spans":[{}]},"y":1}'],
     ['only what is unknown', '{"x":{"y":[1,-2.5e+3,"\\"]}",true,false,null,{"z":[]}]}}'],
   ])('%s', (_name, text) => {
     expect(transcodeJson(utf8(text), 'traces')).toEqual(new Uint8Array(0));
@@ -326,6 +327,16 @@ describe('what is no OTLP/JSON', () => {
     ['another kind', spanText('"kind":"SPAN_KIND_SERVERLESS"'), 'json.value'],
     ['a text for a flag', valueText('{"boolValue":"true"}'), 'json.value'],
     ['a word for a number', valueText('{"doubleValue":"x"}'), 'json.value'],
+    // As in protobuf (FORMAT.md, field 1000): spans under a name that nobody reads must not be answered with success.
+    ['spans of old', '{"resourceSpans":[{"instrumentationLibrarySpans":[]}]}', 'json.value'],
+    [
+      'spans of old, in snake case',
+      '{"resourceSpans":[{"x":1,"instrumentation_library_spans": [{}]}]}',
+      'json.value',
+    ],
+    ['a list in other letters', '{"ResourceSpans":[]}', 'json.value'],
+    ['spans in other letters', '{"resourceSpans":[{"scopeSpans":[{"Spans":[{}]}]}]}', 'json.value'],
+    ['logs for traces', '{"resourceLogs":[{}]}', 'json.value'],
   ])('%s', (_name, text, code) => {
     expect(codeOf(text)).toBe(code);
   });
@@ -336,7 +347,7 @@ describe('what is no OTLP/JSON', () => {
 
   test.each([
     ['values', valueText('{"arrayValue":{"values":['.repeat(5000))],
-    ['unknown lists', `{"x":${'['.repeat(100_000)}`],
+    ['unknown lists', `{"x":{"x":${'['.repeat(100_000)}`],
     ['unknown objects', `{"x":${'{"x":'.repeat(100_000)}`],
   ])('%s in values without end', (_name, text) => {
     expect(codeOf(text)).toBe('json.depth');

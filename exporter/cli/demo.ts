@@ -192,7 +192,8 @@ async function readLog(dir: string): Promise<SealedLog> {
 /** Spans in archived segments that are, byte for byte, those of the log; -1 where one differs. */
 function countArchived(archive: string, log: SealedLog): { spans: number; segments: number } {
   const folder = join(archive, log.report.log, 'segments');
-  const names = existsSync(folder) ? readdirSync(folder).sort() : [];
+  // A file whose writing was cut short by the kill is there under a name that begins with a dot.
+  const names = (existsSync(folder) ? readdirSync(folder) : []).filter((name) => /^\d/.test(name));
   let spans = 0;
   for (const name of names) {
     const bytes = readFileSync(join(folder, name));

@@ -64,7 +64,11 @@ export function openTrustFile(path: string): TrustFile {
     // Aliases are followed here: to nowhere, or to more than anybody wrote.
     value = document.toJS({ maxAliasCount: 100 });
   } catch (error) {
-    throw new ConfigError(`${path}: ${causeOf(error)}`, { cause: error });
+    const isAbsent = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    const cause = isAbsent
+      ? 'no such file; exporter/FORMAT.md, "Trust file", shows one'
+      : causeOf(error);
+    throw new ConfigError(`${path}: ${cause}`, { cause: error });
   }
   const parsed = schema.safeParse(value);
   if (!parsed.success) {

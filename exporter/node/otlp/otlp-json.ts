@@ -44,6 +44,8 @@ interface MessageType {
   readonly fields: Map<string, Field>;
   /** At most one of its fields is set, and a default value says something. */
   readonly isOneof: boolean;
+  /** Spans or log records stand below it: a list that is not known might hold some, and may not be passed over. */
+  readonly isEnvelope: boolean;
 }
 
 const SPAN_KINDS = [
@@ -68,7 +70,7 @@ const SEVERITIES = [
  */
 function messageType(
   fields: Readonly<Record<string, readonly [number, Scalar | MessageType, ...string[]]>>,
-  isOneof = false,
+  kind?: 'oneof' | 'envelope',
 ): MessageType {
   const known = new Map<string, Field>();
   for (const [given, [number, type, ...names]] of Object.entries(fields)) {
@@ -80,7 +82,7 @@ function messageType(
       field,
     );
   }
-  return { fields: known, isOneof };
+  return { fields: known, isOneof: kind === 'oneof', isEnvelope: kind === 'envelope' };
 }
 
 // opentelemetry-proto v1.11.0.
@@ -92,7 +94,7 @@ const ANY_VALUE = messageType(
     doubleValue: [4, 'double'],
     bytesValue: [7, 'base64'],
   },
-  true,
+  'oneof',
 );
 const KEY_VALUE = messageType({ key: [1, 'string'], value: [2, ANY_VALUE] });
 for (const [name, number, type] of [
@@ -171,17 +173,15 @@ const LOG_RECORD = messageType({
 });
 
 function requestType(kind: 'Spans' | 'Logs', items: string, item: MessageType): MessageType {
-  const scopes = messageType({
-    scope: [1, SCOPE],
-    [`${items}[]`]: [2, item],
-    schemaUrl: [3, 'string'],
-  });
-  const resources = messageType({
-    resource: [1, RESOURCE],
-    [`scope${kind}[]`]: [2, scopes],
-    schemaUrl: [3, 'string'],
-  });
-  return messageType({ [`resource${kind}[]`]: [1, resources] });
+  const scopes = messageType(
+    { scope: [1, SCOPE], [`${items}[]`]: [2, item], schemaUrl: [3, 'string'] },
+    'envelope',
+  );
+  const resources = messageType(
+    { resource: [1, RESOURCE], [`scope${kind}[]`]: [2, scopes], schemaUrl: [3, 'string'] },
+    'envelope',
+  );
+  return messageType({ [`resource${kind}[]`]: [1, resources] }, 'envelope');
 }
 
 const REQUESTS: Readonly<Record<OtlpKind, MessageType>> = {
@@ -218,8 +218,9 @@ const RANGES: Readonly<Record<string, readonly [min: bigint, max: bigint]>> = {
 };
 
 /**
- * The protobuf of an OTLP/JSON request: unknown members are left out, as the protocol says; times, counts and ids that are
- * absent, null or the default are not written.
+ * The protobuf of an OTLP/JSON request: unknown members are left out, as the protocol says, but for a list beside or in
+ * place of the spans, of which nobody could say what was lost; times, counts and ids that are absent, null or the default
+ * are not written.
  * @param bytes UTF-8
  * @throws OtlpJsonError
  */
@@ -237,6 +238,8 @@ const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const INTEGER = /^-?(?:0|[1-9][0-9]*)$/;
 /** Digits that 64 bits can have at most, and a sign: what is longer is not worth a BigInt. */
 const INTEGER_LENGTH_MAX = 21;
+
+const UNKNOWN_LIST = 'a list of unknown name where spans or log records stand';
 
 class Transcoder {
   readonly #text: string;
@@ -359,7 +362,10 @@ class Transcoder {
     let seen = 0;
     this.#members((name) => {
       const field = type.fields.get(name);
-      if (field === undefined) return this.#skip();
+      if (field === undefined) {
+        if (type.isEnvelope && this.#text[this.#at] === '[') this.#fail('json.value', UNKNOWN_LIST);
+        return this.#skip();
+      }
       // Decoders of JSON take the first, the last, or none: what a span says must not depend on it.
       const bit = 1 << field.number;
       if ((seen & bit) !== 0) this.#fail('json.value', 'a member stands twice');
