@@ -369,6 +369,7 @@ instance   ${ORIGIN} 0: complete; no numbers; closed, heard from 2026-11-23T10:0
             heardTo: '2026-11-23T10:00:00.005Z',
             highest: 0,
             missing: { count: 0, ranges: '' },
+            open: { count: 0, ranges: '' },
             declaredLost: 0,
             findings: [],
           },
