@@ -398,6 +398,26 @@ describe('a process that ends', () => {
     ]);
   });
 
+  test('in `sync` mode waits once for a disk that is full, and the next start tells of each call', async () => {
+    const config = { dir: newDir(), mode: 'sync', archive: 'off', origin: 'acme' } as const;
+    const place = join(config.dir, '0');
+    // Ten seconds for each of them, and this test would be over before it ends.
+    const spanCount = 8;
+    const app = startAudited({ config, spanCount, end: 'exit' }, 1);
+    const { code, errors } = await app.ended();
+    const told = errors.split('\n').filter((line) => line.startsWith('log.unsealed'));
+    expect([code, told]).toEqual([
+      0,
+      [`log.unsealed: ${spanCount} spans that ended are NOT sealed in ${place}`],
+    ]);
+    await open(config).shutdown();
+    const { report, records } = await readLog(place);
+    const runs = runsOf(records);
+    expect(runs.flatMap(({ sealed }) => sealed)).toEqual([]);
+    expect(runs.flatMap(({ interrupted }) => interrupted)).toEqual(upTo(spanCount));
+    expect(codesOf(report)).toContain('log.interrupted');
+  }, 60_000);
+
   test('in `sync` mode, killed right after `end` returned, has sealed that span', async () => {
     const dir = newDir();
     for (let round = 0; round < 3; round++) {

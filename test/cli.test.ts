@@ -723,6 +723,18 @@ describe('verify with a trust file', () => {
         missing: [ORIGIN, 'loans/test/1'],
       },
     });
+    // A directory that went with all that was in it, or a disk that is not mounted.
+    expect(run(['verify', 'no-such-folder', '--trust', path])).toEqual({
+      status: 3,
+      stdout: `missing    ${ORIGIN}: expected by the trust file, not found
+missing    loans/test/1: expected by the trust file, not found
+verdict    INCOMPLETE (0 logs)
+`,
+      stderr: 'sealspan: no-such-folder is not there\n',
+    });
+    const nothing = join(newFolder(), 'trust.yaml');
+    writeFileSync(nothing, 'logs: []\n');
+    expect(run(['verify', 'no-such-folder', '--trust', nothing]).status).toBe(2);
   });
 
   test('the key beside the log counts for nothing', () => {

@@ -391,6 +391,26 @@ describe('the logs', () => {
     for (const { fix } of problems) expect(fix?.length).toBeGreaterThan(10);
   });
 
+  test('begun beside the one that is configured, since two processes wrote at once: a warning', async () => {
+    const home = makeApp({}, { 'sealspan.yaml': 'dir: ./logs\ninstance: pay\n' });
+    for (const name of ['pay', 'pay-1', 'pay-2', 'pay-12', 'pay-x', 'pays-2']) {
+      makeLog(join(home, 'logs', name), [BEAT]);
+    }
+    const { of } = await diagnose(home);
+    const fix =
+      'give each process an `instance` of its own, or list the key of this log in the trust file as well';
+    const warning = (name: string): Finding => ({
+      check: 'log',
+      status: 'warning',
+      message: `~/logs/${name} is named as if begun while another process wrote pay`,
+      fix,
+    });
+    expect(of('log').filter(({ status }) => status !== 'skipped')).toEqual([
+      warning('pay-12'),
+      warning('pay-2'),
+    ]);
+  });
+
   const states = async (dir: string): Promise<readonly string[] | undefined> =>
     (await lastCoverage(dir))?.rows.map(({ state }) => state);
   const A = [covered('active')];

@@ -191,6 +191,26 @@ describe('nobody waits for ever', () => {
     expect(thread.told).toEqual([STATE, lost, lost]);
   });
 
+  it('for a flush beyond its deadline, when the sealing thread answers nothing', async () => {
+    const thread = await startThread();
+    thread.order('flush');
+    await until(() => thread.told.length > 1);
+    expect(thread.told).toEqual([STATE, { forward: undefined, archive: undefined }]);
+    expect(heard).toEqual([{ member: thread.member, type: 'flush' }]);
+  });
+
+  it('for more than one answer in vain, until something is sealed again', async () => {
+    holds = true;
+    const thread = await startThread();
+    for (const text of ['a', 'b', 'c']) thread.order('wait', text);
+    await until(() => held.length === 3);
+    holds = false;
+    for (const give of held) give();
+    thread.order('wait', 'd');
+    await until(() => thread.told.length > 4);
+    expect(thread.told).toEqual([STATE, SEALED, SEALED, SEALED, SEALED]);
+  }, 25_000);
+
   it('when the sealing thread has ended without a word', async () => {
     holds = true;
     const thread = await startThread();

@@ -1091,7 +1091,7 @@ describe('numbers of a process (invariant 8)', () => {
   const UNCLEAN =
     'log.unclean-end: the log was not closed before; what its writer had not sealed is unknown';
   const KILLED =
-    'log.interrupted: the writer was killed; 1 calls were interrupted, and the next start sealed which';
+    'log.interrupted: the process could not seal its own end (killed, or its disk was away); 1 calls have no outcome in the log';
   const CUT = 'recovery cut 9 bytes from the end of the log';
 
   test.each<[what: string, steps: Step[], verdict: string, ...findings: string[]]>([

@@ -5,7 +5,7 @@
  */
 import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { type Config, ConfigError, readConfig } from '../node/config/config.ts';
 import { openOtlpClient } from '../node/otlp/otlp-client.ts';
 import { causeOf } from '../node/system/cause.ts';
@@ -151,6 +151,14 @@ async function checkLogs(
     const message = `${place.dir} ${running ? 'is being written' : 'has no writer now'}`;
     const fix = `run: sealspan verify ${place.dir}`;
     findings.push({ check: 'log', status: 'skipped', message: `${message}; not verified`, fix });
+    if (isBeside(config.instance, basename(place.dir))) {
+      findings.push({
+        check: 'log',
+        status: 'warning',
+        message: `${place.dir} is named as if begun while another process wrote ${config.instance}`,
+        fix: 'give each process an `instance` of its own, or list the key of this log in the trust file as well',
+      });
+    }
     const keyPath = join(place.dir, 'key.pem');
     if (!checkSecret('key', keyPath, findings) && config.keyPem === undefined) {
       findings.push({
@@ -165,6 +173,16 @@ async function checkLogs(
     if (last !== undefined) told.push({ dir: place.dir, last });
   }
   return told;
+}
+
+/** Whether a log was begun beside that of `instance`, under the name that `sealspan/register` gives then. */
+function isBeside(instance: string | undefined, name: string): boolean {
+  const prefix = `${instance}-`;
+  return (
+    instance !== undefined &&
+    name.startsWith(prefix) &&
+    /^(?:[2-9]|[1-9][0-9]{1,3})$/.test(name.slice(prefix.length))
+  );
 }
 
 /** Whether a secret is there; and kept as one. */

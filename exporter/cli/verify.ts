@@ -281,6 +281,24 @@ export function findLogsAloud(dir: string, terminal: Terminal): LogPlace[] {
   );
 }
 
+/** Where logs are expected and not even the directory is there, all of them are missing; else its name is wrong use. */
+function placesIn(dir: string, trust: TrustFile | undefined, terminal: Terminal): LogPlace[] {
+  if (trust === undefined || trust.logs.length === 0 || !isAbsent(dir)) {
+    return findLogsAloud(dir, terminal);
+  }
+  terminal.note(`sealspan: ${shown(dir)} is not there`);
+  return [];
+}
+
+function isAbsent(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) === undefined;
+  } catch {
+    // It can not be told, and whoever looks into it says why.
+    return false;
+  }
+}
+
 /** A head to put in the trust file once the verdict is told. */
 export interface HeadToRemember {
   readonly origin: string;
@@ -323,7 +341,7 @@ export interface VerifyOptions {
 /** Runs the command; returns the exit status. */
 export async function runVerify(options: VerifyOptions, terminal: Terminal): Promise<number> {
   const trust = options.trustPath === undefined ? undefined : openTrustFile(options.trustPath);
-  const places = findLogsAloud(options.dir, terminal);
+  const places = placesIn(options.dir, trust, terminal);
   const reportOf = new Map<string, ShownReport>();
   const heads: HeadToRemember[] = [];
   const seen: SeenHeads = new Map();

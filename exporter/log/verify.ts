@@ -213,7 +213,7 @@ class Walk {
     if (this.#isPartial) problem = undefined;
     if (problem !== undefined) this.findings.add('log.numbers', where, problem);
     if (event.interrupted !== undefined) {
-      const message = `the writer was killed; ${event.interrupted} calls were interrupted, and the next start sealed which`;
+      const message = `the process could not seal its own end (killed, or its disk was away); ${event.interrupted} calls have no outcome in the log`;
       this.findings.add('log.interrupted', where, message);
     }
     // A cut told behind an unclean end is of the run before, whose numbers nobody summed.

@@ -46,11 +46,11 @@ export interface Audit extends SealingState {
   readonly capture: Capture;
   /** Says that {@link AuditHooks.coverage} may have another answer than before. */
   noteCoverage(): void;
-  /** Seals what has ended, finishes the segment, and waits for backend and archive until `deadlineMs` from now. */
+  /** Seals what has ended, finishes the segment, and waits for backend and archive until `deadlineMs` (10 s) from now. */
   flush(deadlineMs?: number): Promise<AuditStatus>;
   /** The same for a process with nothing else to do, which a backend that never answered must not keep for long. */
   flushAtEnd(): Promise<AuditStatus>;
-  /** Flushes, seals `closed`, signs, and gives the log back. */
+  /** Flushes, seals `closed`, signs, and gives the log back. Waits five seconds for a disk that is known to be away. */
   shutdown(deadlineMs?: number): Promise<AuditStatus>;
   /** The same without backend and archive, blocking the thread: for `process.on('exit')`. */
   closeSync(): void;
@@ -135,7 +135,7 @@ function audit(
     ...(hooks.onGovernedStart === undefined ? {} : { onGovernedStart: hooks.onGovernedStart }),
   });
   const flush = async (
-    deadlineMs = FLUSH_DELAY_MS,
+    deadlineMs = sealing.patienceMs(FLUSH_DELAY_MS),
     unansweredMs = deadlineMs,
   ): Promise<AuditStatus> => {
     const leftMs = await within(deadlineMs, capture.flush());
@@ -189,7 +189,7 @@ function audit(
     capture,
     noteCoverage,
     flush: (deadlineMs) => flush(deadlineMs),
-    flushAtEnd: () => flush(FLUSH_DELAY_MS, UNANSWERED_DELAY_MS),
+    flushAtEnd: () => flush(undefined, UNANSWERED_DELAY_MS),
     shutdown: async (deadlineMs) => {
       // Takes no more from here on; the flush waits for what it took.
       void capture.shutdown();

@@ -6,7 +6,7 @@ import { IN_PROCESS } from '../../exporter/node/sealing/sealing-client.ts';
 
 /** What a thread can be told to do. */
 export type Order = {
-  readonly name: 'submit' | 'wait' | 'spin' | 'leave' | 'exit';
+  readonly name: 'submit' | 'wait' | 'flush' | 'spin' | 'leave' | 'exit';
   readonly text?: string;
 };
 
@@ -27,6 +27,7 @@ sealing.onDrain(() => {
 port.on('message', ({ name, text = '' }: Order) => {
   if (name === 'submit' || name === 'wait') submit(text);
   if (name === 'wait') sealing.awaitAnswers();
+  if (name === 'flush') void sealing.flush(0, COUNTERS).then((status) => port.postMessage(status));
   if (name === 'spin') while (Atomics.load(new Int32Array(offer.meeting.slots), 0) !== 99);
   if (name === 'leave') sealing.closeSync({ counters: COUNTERS, interrupted: [] });
   if (name === 'exit') process.exit(0);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What the next start seals for a process that was killed: each call of which no end is in the log, and the sum of its
- * numbers (invariant 8). Reads the journal and the records behind it; where either does not tell, it says nothing, and
- * the log stays unclean.
+ * What the next start seals for a process that could not seal its own end, killed or with its disk away: each call of
+ * which no end is in the log, whether or not it had one, and the sum of its numbers (invariant 8). Reads the journal and
+ * the records behind it; where either does not tell, it says nothing, and the log stays unclean.
  */
 import { join } from 'node:path';
 import { type ControlEvent, controlText, type InterruptedEvent } from '../../log/control.ts';
@@ -24,7 +24,7 @@ export interface EndOfRunOptions {
   readonly numbers: boolean;
 }
 
-/** Events that end the run of a killed process, `closed` last; none where it ended in order, or nobody can tell. */
+/** Events that end the run of such a process, `closed` last; none where it sealed its end itself, or nobody can tell. */
 export function endOfRun(options: EndOfRunOptions): ControlEvent[] {
   const { files, dir, size } = options;
   const run = readIntents(files, dir).findLast((one) => one.run < size);

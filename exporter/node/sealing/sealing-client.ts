@@ -58,9 +58,14 @@ export const IN_PROCESS: Provenance = { kind: 'traces', source: WRITER_SOURCE };
 const START_DELAY_MS_MAX = 30_000;
 const CLOSE_DELAY_MS_MAX = 10_000;
 const SYNC_DELAY_MS_MAX = 10_000;
+/** What the end of a process may take for a disk that is known to be away. */
+const AWAY_DELAY_MS_MAX = 5_000;
 /** How long a process that has nothing else to do stays for a log that answers nothing. */
 const STALL_DELAY_MS_MAX = 10_000;
+/** How much later than its deadline a flush may be answered: a sealing thread that a disk holds up answers nothing. */
+const FLUSH_GRACE_MS = 1_000;
 const CLOSED = 'the log is closed';
+const NO_CONSUMERS: ConsumerStatus = { forward: undefined, archive: undefined };
 /**
  * What the sealing thread makes is garbage a moment later, most of it in buffers outside of the heap, and V8 lets those grow
  * to a multiple of this: by its default, 48, to tens of megabytes, for no CPU that could be measured.
@@ -82,6 +87,8 @@ export abstract class SealingPeer {
   readonly #link: Link;
   readonly #onReport: (code: string, message: string) => void;
   readonly #waiting = new Map<number, (outcome: SealOutcome) => void>();
+  /** Somebody has blocked for an answer in vain, and nothing was sealed since. */
+  #isAway = false;
   #isStalled = false;
   #stallTimer: NodeJS.Timeout | undefined;
   readonly #flushes = new Map<number, (status: ConsumerStatus) => void>();
@@ -99,6 +106,11 @@ export abstract class SealingPeer {
   /** True once the log is given back or the thread is gone: nothing is sealed any more. */
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  /** How long of `delayMs` it is worth to wait at the end: a disk that was waited for in vain already gets less. */
+  patienceMs(delayMs: number): number {
+    return this.#isAway || this.#isStalled ? Math.min(delayMs, AWAY_DELAY_MS_MAX) : delayMs;
   }
 
   /** Items of requests whose answer was heard and says sealed; known before their promises tell. */
@@ -134,15 +146,22 @@ export abstract class SealingPeer {
     this.tell({ type: 'intent', id, intent });
   }
 
-  /** Blocks until all that was submitted is answered, or ten seconds are over: for `sync` mode. */
+  /**
+   * Blocks until all that was submitted is answered, or ten seconds are over: for `sync` mode. Ten seconds once for a disk
+   * that is away, and not for each span that ends meanwhile: an event loop that always waits hears no signal.
+   */
   awaitAnswers(): void {
-    const deadlineMs = performance.now() + SYNC_DELAY_MS_MAX;
+    const deadlineMs = performance.now() + (this.#isAway ? 0 : SYNC_DELAY_MS_MAX);
     while (!this.#isClosed) {
       // Read before the messages are: an answer that comes between the two ends the wait at once.
       const answered = Atomics.load(this.slots, SLOT_ANSWERED);
       this.hearAll();
       const leftMs = deadlineMs - performance.now();
-      if (this.#waiting.size === 0 || leftMs <= 0) break;
+      if (this.#waiting.size === 0) break;
+      if (leftMs <= 0) {
+        this.#isAway = true;
+        break;
+      }
       Atomics.wait(this.slots, SLOT_ANSWERED, answered, leftMs);
     }
   }
@@ -184,12 +203,14 @@ export abstract class SealingPeer {
     counters: WriterCounters,
     unansweredMs: number = deadlineMs,
   ): Promise<ConsumerStatus> {
-    if (this.#isClosed) return Promise.resolve({ forward: undefined, archive: undefined });
+    if (this.#isClosed) return Promise.resolve(NO_CONSUMERS);
     const id = ++this.#lastId;
     const flushed = new Promise<ConsumerStatus>((resolve) => this.#flushes.set(id, resolve));
+    const giveUp = (): void => this.#flushed(id, NO_CONSUMERS);
+    const timer = setTimeout(giveUp, Math.min(deadlineMs + FLUSH_GRACE_MS, TIMER_MS_MAX));
     this.#keepAlive();
     this.tell({ type: 'flush', id, deadlineMs, unansweredMs, counters });
-    return flushed;
+    return flushed.finally(() => clearTimeout(timer));
   }
 
   /** Ends this end of it for good, with all that was submitted on its way. */
@@ -221,13 +242,12 @@ export abstract class SealingPeer {
 
   protected hear(message: FromSealer): void {
     if (message.type === 'outcome') {
+      if (message.outcome.status === 'sealed') this.#isAway = false;
       this.#waiting.get(message.id)?.(message.outcome);
       this.#waiting.delete(message.id);
       this.#progress();
     } else if (message.type === 'flushed') {
-      this.#flushes.get(message.id)?.(message.status);
-      this.#flushes.delete(message.id);
-      this.#keepAlive();
+      this.#flushed(message.id, message.status);
     } else if (message.type === 'status') {
       this.#questions.get(message.id)?.(message.status);
       this.#questions.delete(message.id);
@@ -241,6 +261,12 @@ export abstract class SealingPeer {
     } else if (message.type === 'closed') {
       this.end(CLOSED);
     }
+  }
+
+  #flushed(id: number, status: ConsumerStatus): void {
+    this.#flushes.get(id)?.(status);
+    this.#flushes.delete(id);
+    this.#keepAlive();
   }
 
   /** Sends all that this thread has, since the log is about to be closed. */
@@ -291,8 +317,7 @@ export abstract class SealingPeer {
     clearTimeout(this.#stallTimer);
     for (const resolve of this.#waiting.values()) resolve({ status: 'lost', cause });
     this.#waiting.clear();
-    for (const resolve of this.#flushes.values())
-      resolve({ forward: undefined, archive: undefined });
+    for (const resolve of this.#flushes.values()) resolve(NO_CONSUMERS);
     this.#flushes.clear();
     for (const resolve of this.#questions.values()) resolve(undefined);
     this.#questions.clear();
@@ -354,13 +379,15 @@ export class SealingClient extends SealingPeer {
   override closeSync(ending: Ending): void {
     if (this.isClosed) return;
     this.tell({ type: 'close', ...ending });
-    Atomics.wait(this.slots, SLOT_STATE, STATE_OPEN, CLOSE_DELAY_MS_MAX);
+    Atomics.wait(this.slots, SLOT_STATE, STATE_OPEN, this.patienceMs(CLOSE_DELAY_MS_MAX));
     this.hearAll();
     this.end(CLOSED);
   }
 
   /** Resolves once the sealing thread has archived the end of the closed log, or the deadline is over. */
   async ended(deadlineMs: number): Promise<void> {
+    // A log that could not even be closed has no end that is archived.
+    if (Atomics.load(this.slots, SLOT_STATE) === STATE_OPEN) return;
     this.#worker.ref();
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<void>((resolve) => {
