@@ -231,8 +231,15 @@ test('each item is sealed and forwarded once and as it was sent, however its byt
   expect(httpCodes.flat()).toEqual(byHttp.map(() => '200'));
 
   const entries = sent.flatMap((one) => one.entries).map(digestOf);
-  const forwarded = (): string[] =>
-    backend.accepted.flatMap(({ kind, bytes }) => unreferenced(kind, bytes));
+  const forwarded: string[] = [];
+  let readCount = 0;
+  await backend.until(({ accepted }) => {
+    for (const { kind, bytes } of accepted.slice(readCount)) {
+      forwarded.push(...unreferenced(kind, bytes));
+    }
+    readCount = accepted.length;
+    return forwarded.length >= entries.length;
+  });
   session.destroy();
   await gateway.stop();
   const log = await readLog(gateway.logDirectory);
@@ -241,5 +248,5 @@ test('each item is sealed and forwarded once and as it was sent, however its byt
     .filter(({ header }) => header.kind !== 'control')
     .flatMap((record) => record.entries);
   expect(sealed.map(digestOf).sort()).toEqual([...entries].sort());
-  expect(forwarded().sort()).toEqual([...entries].sort());
-});
+  expect(forwarded.sort()).toEqual([...entries].sort());
+}, 60_000);
