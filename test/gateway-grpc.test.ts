@@ -339,15 +339,32 @@ describe('bytes and time', () => {
     expect(intake.inFlightByteLength).toBe(0);
   });
 
-  test('a client that goes away gives its bytes back', async () => {
-    const { session, intake, sealed } = await setUp();
+  test('a client that goes away gives its bytes back, and nothing counts as refused', async () => {
+    const { session, intake, sealed, refusals } = await setUp();
     const opened = await session();
     const lost = rawGrpcCall(opened, framed(GOOD, false, 5000), {}, false);
     while (intake.inFlightByteLength === 0) await new Promise(setImmediate);
     opened.destroy();
     await lost;
     while (intake.inFlightByteLength > 0) await new Promise(setImmediate);
-    expect(sealed).toEqual([]);
+    expect([sealed, refusals]).toEqual([[], []]);
+  });
+
+  test('nor does what a client gives up in the middle, on a connection that stays', async () => {
+    const { session, intake, sealed, refusals } = await setUp();
+    const opened = await session();
+    const stream = opened.request({
+      ':method': 'POST',
+      ':path': TRACES_METHOD,
+      'content-type': 'application/grpc',
+    });
+    stream.on('error', () => {});
+    stream.write(framed(GOOD, false, 5000));
+    while (intake.inFlightByteLength === 0) await new Promise(setImmediate);
+    stream.destroy();
+    while (intake.inFlightByteLength > 0) await new Promise(setImmediate);
+    expect((await rawGrpcCall(opened, framed(GOOD))).code).toBe(0);
+    expect([sealed.length, refusals]).toEqual([1, []]);
   });
 
   test('connections are closed when they are old, so that replicas share load', async () => {

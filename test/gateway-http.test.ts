@@ -332,6 +332,21 @@ describe('bytes and time', () => {
     expect(sealed).toEqual([]);
   });
 
+  test('a connection that is answered early again and again keeps nothing of it', async () => {
+    const { socket } = await setUp();
+    const warnings: Error[] = [];
+    const warned = (warning: Error): unknown => warnings.push(warning);
+    process.on('warning', warned);
+    cleanUps.push(() => process.removeListener('warning', warned));
+    const raw = await socket();
+    for (let count = 0; count < 20; count++) {
+      raw.write(`${head(1000).replace(PROTOBUF, 'text/plain')}abc`);
+      expect(String(await once(raw, 'data'))).toMatch(/^HTTP\/1\.1 415 /);
+      raw.write(Buffer.alloc(997));
+    }
+    expect(warnings).toEqual([]);
+  });
+
   test('connections are closed when they are old, so that replicas share load', async () => {
     const { post } = await setUp({ input: { connectionAgeMsMax: 50 } });
     const closes: (string | undefined)[] = [];

@@ -122,6 +122,21 @@ describe('what arrives whole', () => {
     expect(intake.inFlightByteLength).toBe(0);
   });
 
+  const SKIPPABLE = Buffer.from('502a4d180400000073616c74', 'hex');
+  test.each<[string, string, readonly Uint8Array[]]>([
+    ['two members of gzip', 'gzip', [gzipSync(traces('a')), gzipSync(traces('b'))]],
+    ['two frames of zstd', 'zstd', [zstdCompressSync(traces('a')), zstdCompressSync(traces('b'))]],
+    [
+      'zstd that begins with an empty frame and one to skip',
+      'zstd',
+      [zstdCompressSync(''), SKIPPABLE, zstdCompressSync(traces('a', 'b')), SKIPPABLE],
+    ],
+  ])('is all of it: %s', async (_name, encoding, parts) => {
+    const { send, sealed } = setUp();
+    expect(await send(Buffer.concat(parts), { encoding })).toEqual({ status: 'sealed' });
+    expect(sealed.map(({ itemCount }) => itemCount)).toEqual([2]);
+  });
+
   test('as JSON is not called verbatim', async () => {
     const { send, sealed } = setUp();
     const body = Buffer.from('{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"chat"}]}]}]}');
@@ -231,6 +246,30 @@ describe('what can never be accepted', () => {
     [
       'zstd cut off',
       zstdCompressSync(randomBytes(1000)).subarray(0, 500),
+      { encoding: 'zstd' },
+      {},
+      'malformed',
+      'body.encoding',
+    ],
+    [
+      'gzip with something behind it',
+      Buffer.concat([gzipSync(GOOD), Buffer.of(0), gzipSync(GOOD)]),
+      { encoding: 'gzip' },
+      {},
+      'malformed',
+      'body.encoding',
+    ],
+    [
+      'deflate with something behind it',
+      Buffer.concat([deflateSync(GOOD), deflateSync(GOOD)]),
+      { encoding: 'deflate' },
+      {},
+      'malformed',
+      'body.encoding',
+    ],
+    [
+      'zstd with something behind it',
+      Buffer.concat([zstdCompressSync(GOOD), Buffer.from('else')]),
       { encoding: 'zstd' },
       {},
       'malformed',

@@ -57,6 +57,13 @@ describe('joined', () => {
     expect(chunks.map(({ length }) => length)).toEqual([0, 0, 2, 0]);
   });
 
+  test('chunks that stand in one buffer are all there, however little the others have of it', () => {
+    const whole = alone(1, 2, 3, 4, 5, 6, 7);
+    expect([...joinBytes([whole.subarray(0, 5), alone(8), whole.subarray(5)])]).toEqual([
+      1, 2, 3, 4, 5, 8, 6, 7,
+    ]);
+  });
+
   test('one chunk that is alone is what it was', () => {
     const chunk = alone(1, 2);
     expect(joinBytes([chunk])).toBe(chunk);

@@ -218,7 +218,10 @@ class ExportCall {
       return this.#statusOf(intake.tooLarge(sender) as Refused);
     }
     if (!TRANSLATED.has(status.code ?? -1)) return status;
-    if (status.code === UNIMPLEMENTED && !this.#isAnswered && sender !== undefined) {
+    const { stream } = this.#inside;
+    // Who gave up in the middle of a message sent none either, but has it still: nobody hears, and nothing is refused.
+    const isGivenUp = stream.closed || stream.destroyed;
+    if (status.code === UNIMPLEMENTED && !this.#isAnswered && !isGivenUp && sender !== undefined) {
       this.#isAnswered = true;
       const message = 'not exactly one message in the request';
       return this.#statusOf(

@@ -288,8 +288,13 @@ function end(
 /** Destroys a connection in a while, unless there is an end to what is being received. */
 function cutLater(socket: Socket, request?: http.IncomingMessage): void {
   const timer = setTimeout(() => socket.destroy(), AFTER_ANSWER_DELAY_MS).unref();
-  request?.once('end', () => clearTimeout(timer));
-  socket.once('close', () => clearTimeout(timer));
+  // A connection that stays may be answered early again and again.
+  const end = (): void => {
+    clearTimeout(timer);
+    socket.removeListener('close', end);
+  };
+  request?.once('end', end);
+  socket.once('close', end);
 }
 
 async function answerPage(

@@ -70,6 +70,8 @@ export const ENCODINGS: readonly string[] = ['gzip', 'x-gzip', 'deflate', 'zlib'
 /** Inflated at a time. Each holds a window of up to 8 MiB beside what the budget counts, and there are four threads. */
 const INFLATE_COUNT_MAX = 4;
 const ZSTD_WINDOW_LOG_MAX = 23;
+/** Before 26, Node ends with the first of the frames of a body: each is a stream to it, and a frame can be nine bytes. */
+const ZSTD_FRAME_COUNT_MAX = 64;
 const WINDOW_TOO_LARGE = 'ZSTD_error_frameParameter_windowTooLarge';
 const INFLATE_CHUNK_BYTE_LENGTH = 64 * 1024;
 /** What each span and log record counts in the budget beside its bytes: memory and time of its entry in the sealing thread. */
@@ -350,12 +352,39 @@ function policyOf(policyId: string, format: 'protobuf' | 'json'): string {
   return policyId === 'verbatim' ? JSON_POLICY : `${policyId}/${JSON_POLICY}`;
 }
 
-function inflate(
+/** All of a body, or why it is not taken. What stands behind the end of what inflates was sent, and is not passed over. */
+async function inflate(
   body: Uint8Array,
   encoding: string,
   byteLengthMax: number,
   take: (byteLength: number) => boolean,
 ): Promise<Inflated> {
+  const chunks: Buffer[] = [];
+  let byteLength = 0;
+  const keep = (chunk: Buffer): 'too-large' | 'full' | undefined => {
+    byteLength += chunk.length;
+    if (byteLength > byteLengthMax) return 'too-large';
+    if (!take(chunk.length)) return 'full';
+    chunks.push(chunk);
+    return undefined;
+  };
+  let rest = body;
+  for (let frameCount = 1; ; frameCount++) {
+    const end = await inflateStream(rest, encoding, keep);
+    if (typeof end === 'string') return { status: end };
+    rest = rest.subarray(end);
+    if (rest.length === 0) return { status: 'ok', bytes: joinBytes(chunks) };
+    if (encoding !== 'zstd') return { status: 'corrupt' };
+    if (frameCount === ZSTD_FRAME_COUNT_MAX) return { status: 'unsupported' };
+  }
+}
+
+/** Inflates to the end of the stream that a body begins with; resolves with where that is. */
+function inflateStream(
+  body: Uint8Array,
+  encoding: string,
+  keep: (chunk: Buffer) => 'too-large' | 'full' | undefined,
+): Promise<number | Exclude<Inflated['status'], 'ok'>> {
   return new Promise((resolve, reject) => {
     const options = { chunkSize: INFLATE_CHUNK_BYTE_LENGTH };
     const stream =
@@ -367,28 +396,24 @@ function inflate(
         : encoding === 'gzip' || encoding === 'x-gzip'
           ? createGunzip(options)
           : createInflate(options);
-    const chunks: Buffer[] = [];
-    let byteLength = 0;
-    const end = (result: Inflated): void => {
-      resolve(result);
-      stream.destroy();
-    };
     stream.on('data', (chunk: Buffer) => {
       try {
-        byteLength += chunk.length;
-        if (byteLength > byteLengthMax) end({ status: 'too-large' });
-        else if (!take(chunk.length)) end({ status: 'full' });
-        else chunks.push(chunk);
+        const refusal = keep(chunk);
+        if (refusal === undefined) return;
+        resolve(refusal);
       } catch (error) {
         // A throw out of an event would end the process.
         reject(error);
-        stream.destroy();
       }
+      stream.destroy();
     });
     stream.on('error', (error: NodeJS.ErrnoException) =>
-      end({ status: error.code === WINDOW_TOO_LARGE ? 'unsupported' : 'corrupt' }),
+      resolve(error.code === WINDOW_TOO_LARGE ? 'unsupported' : 'corrupt'),
     );
-    stream.on('end', () => end({ status: 'ok', bytes: joinBytes(chunks) }));
+    stream.on('end', () => {
+      resolve(stream.bytesWritten);
+      stream.destroy();
+    });
     stream.end(body);
   });
 }

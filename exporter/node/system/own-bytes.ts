@@ -40,7 +40,8 @@ export function joinBytes(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer
   for (const chunk of chunks) {
     bytes.set(chunk, at);
     at += chunk.byteLength;
-    freeBytes(chunk);
   }
+  // Only now: of two that stand in one buffer, the first may fill all but the last bytes of it.
+  for (const chunk of chunks) freeBytes(chunk);
   return bytes;
 }
