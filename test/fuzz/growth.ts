@@ -350,7 +350,7 @@ function shapes(): Shape[] {
   json('digits', (size) => `{"startTimeUnixNano":${'1'.repeat(size)}}`);
   json('digits as text', (size) => `{"startTimeUnixNano":"${'1'.repeat(size)}"}`);
   json('spaces', (size) => `{"name":${' '.repeat(size)}"a"}`);
-  json('brackets', (size) => '['.repeat(size));
+  json('lists', (size) => `{"x":[${'[],'.repeat(size / 3)}[]]}`);
   json(
     'attributes',
     (size) =>

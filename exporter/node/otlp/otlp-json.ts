@@ -235,6 +235,7 @@ export function transcodeJson(bytes: Uint8Array, kind: OtlpKind): Uint8Array<Arr
 }
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
+const SPACES = /[ \n\r\t]*/y;
 const INTEGER = /^-?(?:0|[1-9][0-9]*)$/;
 /** Digits that 64 bits can have at most, and a sign: what is longer is not worth a BigInt. */
 const INTEGER_LENGTH_MAX = 21;
@@ -264,11 +265,10 @@ class Transcoder {
   }
 
   #space(): void {
-    for (;;) {
-      const code = this.#text.charCodeAt(this.#at);
-      if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return;
-      this.#at++;
-    }
+    if (!(this.#text.charCodeAt(this.#at) <= 0x20)) return;
+    SPACES.lastIndex = this.#at;
+    SPACES.test(this.#text);
+    this.#at = SPACES.lastIndex;
   }
 
   /** Whether the next character is this one, which is then passed. */
