@@ -37,7 +37,7 @@ export const hooks: Bench = {
   id: 'K',
   question: 'CPU on the event loop for a watched call, of what the client takes by itself',
   run: async ({ rounds, say }) => {
-    const provider = await startFakeOpenai();
+    const provider = await startFakeOpenai({ isForgetful: true });
     const secured = await startTls(Number(new URL(provider.url).port));
     const rows: Row[] = [];
     for (const { id, what, kilobytes, isStream = false, isTls = false } of LOADS) {

@@ -16,6 +16,7 @@ export interface FakeRequest {
 export interface FakeOpenai {
   /** For the client's `baseURL`. */
   readonly url: string;
+  /** All that came, but for one that is forgetful: a bench sends gigabytes. */
   readonly requests: readonly FakeRequest[];
   close(): Promise<void>;
 }
@@ -27,13 +28,13 @@ export interface FakeOpenai {
  * connection; `gpt-hangs` never answers; `gpt-refuses` is 400; `gpt-broken` is 500; `gpt-flaky` is 500 twice
  * and then answers; `gpt-long` stops for the length; `gpt-fails` is a response with status `failed`; `gpt-html` is a proxy's page.
  */
-export async function startFakeOpenai(): Promise<FakeOpenai> {
+export async function startFakeOpenai({ isForgetful = false } = {}): Promise<FakeOpenai> {
   const requests: FakeRequest[] = [];
   const attempts = new Map<string, number>();
   const server = createServer((request, response) => {
     void readBody(request).then((body) => {
       const path = request.url ?? '';
-      requests.push({ path, body, headers: request.headers });
+      if (!isForgetful) requests.push({ path, body, headers: request.headers });
       answer(path, body, response, attempts);
     });
   });
